@@ -1,0 +1,93 @@
+"""Checkpoints in and out, and every way in which one can be wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import twins_lib
+from twins_lib.weights import torch_name
+
+NAME = "twins_svt_nano"
+
+
+def fresh(seed, num_classes=10):
+    model = twins_lib.create_model(NAME, num_classes)
+    rng = np.random.default_rng(seed)
+    state = {torch_name(p.name): rng.standard_normal(p.shape, np.float32) for p in model.get_parameters()}
+    twins_lib.load_torch_state(model, state)
+    return model, state
+
+
+def values(model):
+    return {torch_name(p.name): p.asnumpy() for p in model.get_parameters()}
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name])
+
+
+def test_torch_names_are_the_official_ones():
+    names = set(values(fresh(0)[0]))
+    assert {"patch_embeds.0.proj.weight", "patch_embeds.0.norm.weight", "blocks.0.0.attn.qkv.bias",
+            "blocks.0.1.attn.sr.weight", "blocks.0.1.attn.norm.bias", "blocks.0.1.attn.kv.weight",
+            "blocks.3.1.mlp.fc2.weight", "pos_block.3.proj.0.bias", "norm.weight", "head.bias"} <= names
+
+
+def test_mindspore_checkpoint_round_trip(tmp_path):
+    model, state = fresh(1)
+    twins_lib.save_weights(model, tmp_path / "nano.ckpt", {"score": 0.5})
+    other, _ = fresh(2)
+    twins_lib.load_weights(other, tmp_path / "nano.ckpt")
+    assert_same(values(other), state)
+    assert json.loads((tmp_path / "nano.json").read_text()) == {"score": 0.5}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["nano.ckpt", "nano.json"]
+
+
+def test_safetensors_load_without_torch(tmp_path):
+    _, state = fresh(1)
+    save_file(state, tmp_path / "nano.safetensors")
+    other, _ = fresh(2)
+    twins_lib.load_weights(other, tmp_path / "nano.safetensors")
+    assert_same(values(other), state)
+
+
+def test_all_faults_are_listed_and_nothing_is_half_loaded():
+    model, state = fresh(1)
+    before = values(model)
+    wrong = {**fresh(2)[1], "extra": np.zeros(1, np.float32), "head.bias": np.zeros(7, np.float32)}
+    del wrong["norm.weight"], wrong["norm.bias"]
+    with pytest.raises(ValueError) as error:
+        twins_lib.load_torch_state(model, wrong)
+    told = str(error.value)
+    assert "2 missing: norm.bias, norm.weight" in told
+    assert "1 unexpected: extra" in told
+    assert "1 of another shape: head.bias (7,) instead of (10,)" in told
+    assert_same(values(model), before)
+
+
+def test_a_checkpoint_of_another_model_is_named(tmp_path):
+    twins_lib.save_weights(fresh(1, num_classes=5)[0], tmp_path / "five.ckpt")
+    model, state = fresh(2)
+    with pytest.raises(ValueError, match=r"five.ckpt: these are not the weights of this network; .*head.weight"):
+        twins_lib.load_weights(model, tmp_path / "five.ckpt")
+    assert_same(values(model), state)
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_half_a_file_is_refused(tmp_path, suffix):
+    model, state = fresh(1)
+    path = tmp_path / f"half.{suffix}"
+    twins_lib.save_weights(model, path) if suffix == "ckpt" else save_file(state, path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=f"half.{suffix}: not a readable"):
+        twins_lib.load_weights(model, path)
+    assert_same(values(model), state)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.ckpt: no such checkpoint"):
+        twins_lib.load_weights(fresh(1)[0], tmp_path / "none.ckpt")

@@ -1,0 +1,23 @@
+"""What the lessons share: a quiet start, figures, the shape ledger, predictions and exercise checks."""
+
+import mindspore as ms
+import numpy as np
+
+from .figures import COLOURS, photo, show, style
+from .ledger import Ledger
+from .predict import compare
+
+__all__ = ["COLOURS", "Ledger", "begin", "compare", "photo", "show", "style"]
+
+
+def begin(seed=0):
+    """Set MindSpore up as all lessons use it; call it before the first operation.
+
+    Operations run one after the other on the CPU, so an error shows up in the cell that made it;
+    random numbers start from `seed`; arrays print with four digits; figures get the course's style.
+    """
+    ms.set_device("CPU")
+    ms.runtime.launch_blocking()
+    ms.set_seed(seed)
+    np.set_printoptions(precision=4, suppress=True, linewidth=110)
+    style()

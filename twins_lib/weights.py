@@ -1,0 +1,109 @@
+"""Checkpoints: PyTorch's tensors in, MindSpore's in and out. Files that load are data, never code."""
+
+import json
+import os
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+
+TORCH_NAMES = {"gamma": "weight", "beta": "bias"}
+
+
+def torch_name(name):
+    """The official name of a parameter: LayerNorm's gamma and beta are PyTorch's weight and bias."""
+    stem, _, last = name.rpartition(".")
+    return f"{stem}.{TORCH_NAMES.get(last, last)}"
+
+
+def load_torch_state(model, state):
+    """Fill a network with the tensors of a released Twins checkpoint, all of them or none.
+
+    Args:
+        model (Cell): a `Twins`.
+        state (dict): official (timm) parameter name to NumPy array, of the same shapes.
+
+    Raises:
+        ValueError: names missing, unexpected or of another shape; all are listed and the model is unchanged.
+    """
+    parameters = {torch_name(p.name): p for p in model.get_parameters()}
+    _check_fit({name: p.shape for name, p in parameters.items()}, {name: a.shape for name, a in state.items()})
+    for name, parameter in parameters.items():
+        parameter.set_data(ms.Tensor(np.asarray(state[name], np.float32)))
+
+
+def save_weights(model, path, card=None):
+    """Write a network's weights, whole or not at all, and beside them a card that says what they are.
+
+    Args:
+        model (Cell): any network.
+        path (str or Path): where, ending in .ckpt; the card goes to the same name ending in .json.
+        card (dict): what to keep with the weights: command, seed, data, score.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.part.ckpt")
+    try:
+        ms.save_checkpoint(model, str(unfinished))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    if card is not None:
+        path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def load_weights(model, path):
+    """Fill a network from a MindSpore .ckpt or a PyTorch .safetensors file, all tensors or none.
+
+    Args:
+        model (Cell): a `Twins` of the same variant and number of classes.
+        path (str or Path): the file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that cannot be read, or holds the weights of another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    try:
+        if path.suffix == ".safetensors":
+            load_torch_state(model, read_safetensors(path))
+        else:
+            _load_mindspore(model, path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def read_safetensors(path):
+    """The tensors of a .safetensors file, name to NumPy array. PyTorch is not needed."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"not a readable .safetensors file ({error}); get it again") from None
+
+
+def _load_mindspore(model, path):
+    try:
+        saved = ms.load_checkpoint(str(path))
+    except Exception:  # MindSpore raises a different type for each way a file can be broken
+        raise ValueError("not a readable MindSpore checkpoint; get it or save it again") from None
+    parameters = {p.name: p for p in model.get_parameters()}
+    _check_fit({name: p.shape for name, p in parameters.items()}, {name: p.shape for name, p in saved.items()})
+    for name, parameter in parameters.items():
+        parameter.set_data(ms.Tensor(saved[name].asnumpy()))
+
+
+def _check_fit(wanted, found):
+    faults = {
+        "missing": sorted(wanted.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - wanted.keys()),
+        "of another shape": [f"{name} {tuple(found[name])} instead of {tuple(wanted[name])}"
+                             for name in sorted(wanted.keys() & found.keys())
+                             if tuple(found[name]) != tuple(wanted[name])],
+    }
+    told = [f"{len(names)} {fault}: {', '.join(names)}" for fault, names in faults.items() if names]
+    if told:
+        raise ValueError("these are not the weights of this network; " + "; ".join(told))
