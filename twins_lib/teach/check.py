@@ -18,31 +18,30 @@ def require(condition, diagnosis):
 
 
 def exercise(check):
-    """Make a check tell its verdict: not answered yet, a diagnosis, or right.
+    """Make a check tell its verdict in one line: not answered yet, a diagnosis, or right.
 
-    The decorated check prints one line and returns "open", "wrong" or "right". An answer is open while it is None,
-    contains None, or is a function that still raises NotImplementedError. Any other error of the reader's own
-    function is a wrong answer, and the line names it.
+    An answer is open while it is None or a function that still raises NotImplementedError. Any other error of the
+    reader's own function is a wrong answer, and the line names it. The decorated check prints its line;
+    its `judge` returns (verdict, line) instead, the verdict being "open", "wrong" or "right".
     """
     name = check.__name__.replace("_", " ")
 
-    @functools.wraps(check)
-    def told(*answer):
-        if any(part is None for part in answer):
-            return _tell("open", f"… {name}: not answered yet")
+    def judge(*answer):
         try:
+            if any(part is None for part in answer):
+                raise NotImplementedError
             check(*answer)
         except NotImplementedError:
-            return _tell("open", f"… {name}: not answered yet")
+            return "open", f"… {name}: not answered yet"
         except Wrong as wrong:
-            return _tell("wrong", f"✘ {name}: {wrong}")
+            return "wrong", f"✘ {name}: {wrong}"
         except Exception as error:  # the reader's code may fail in any way
-            return _tell("wrong", f"✘ {name}: your code stopped with {type(error).__name__}: {error}")
-        return _tell("right", f"✔ {name}: right")
+            return "wrong", f"✘ {name}: your code stopped with {type(error).__name__}: {error}"
+        return "right", f"✔ {name}: right"
 
-    return told
+    @functools.wraps(check)
+    def tell(*answer):
+        print(judge(*answer)[1])
 
-
-def _tell(verdict, line):
-    print(line)
-    return verdict
+    tell.judge = judge
+    return tell

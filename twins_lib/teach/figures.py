@@ -40,7 +40,7 @@ def show(figure, alt):
     if not alt.strip():
         raise ValueError("a figure needs an alt text: say in a sentence what it shows")
     png = io.BytesIO()
-    figure.savefig(png, format="png")
+    figure.savefig(png, format="png", bbox_inches="tight", pad_inches=0.05)
     plt.close(figure)
     # A palette of 256 colours makes the notebooks several times smaller.
     small = io.BytesIO()
