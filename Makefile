@@ -1,0 +1,50 @@
+# Thin names for commands that the README spells out. `make` alone lists them.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/ready
+NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
+export GLOG_v := 4
+
+.PHONY: help course test lab refresh site slides bench lint browser
+.DELETE_ON_ERROR:
+
+help:  ## list these commands
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
+
+course: $(READY)  ## run every lesson and solution, write readable pages to build/course
+	@$(BIN)/python -m twins_lib.teach.pages course
+
+test: lint  ## run all tests; every notebook is run and its outputs compared
+	@$(BIN)/python -m pytest -n 2 --nbval --nbval-current-env --nbval-cell-timeout 300 tests notebooks
+
+lab: $(READY)  ## open JupyterLab on the first lesson
+	@$(BIN)/jupyter lab --LabApp.news_url=None notebooks/00_start_here.ipynb
+
+refresh: $(READY)  ## run notebooks and store their outputs (NOTEBOOKS="notebooks/01_patch_embedding.ipynb" for one)
+	@$(BIN)/python -m twins_lib.teach.refresh $(NOTEBOOKS)
+
+site: $(READY)  ## lessons as stored, with the library's pages and a glossary, to build/site
+	@$(BIN)/python -m twins_lib.teach.pages site
+
+slides: $(READY)  ## slides of every lesson to build/slides
+	@$(BIN)/python -m twins_lib.teach.pages slides
+
+bench: $(READY)  ## seconds and memory of the network on this machine
+	@$(BIN)/python -m twins_lib.bench
+
+lint: $(READY)  ## check the style of code and notebooks
+	@$(BIN)/python -m ruff check
+
+browser:  ## install Chromium with apt for the tests that open pages (asks for the administrator's rights)
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends chromium
+
+$(READY): pyproject.toml
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	{ echo "MindSpore has wheels for Python 3.10, 3.11 and 3.12; '$(PYTHON)' is none of them. Say make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up .venv once: about 1.2 GB to download, 3 GB on disk, a few quiet minutes ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+	@echo "Ready: $$($(BIN)/python --version), MindSpore and JupyterLab are in .venv"

@@ -1,0 +1,234 @@
+"""Readable pages and slides from the notebooks; they need no network.
+
+    python -m twins_lib.teach.pages course    run every lesson and solution, then write pages to build/course
+    python -m twins_lib.teach.pages site      pages of the lessons as they are stored, to build/site
+    python -m twins_lib.teach.pages slides    slides of the lessons as they are stored, to build/slides
+"""
+
+import argparse
+import hashlib
+import importlib
+import io
+import pkgutil
+import re
+import shutil
+import sys
+import time
+from base64 import b64decode
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+from sphinx.application import Sphinx
+
+import twins_lib
+
+from .refresh import run, told, write
+
+TITLE = "How vision transformers work"
+SITE = Path(__file__).parent / "site"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The notebooks, copied beside the pages and there, for the course, run
+# ---------------------------------------------------------------------------------------------------------------------
+
+def find_notebooks(folder):
+    """The lessons and solutions of a folder, each sorted by name, as paths relative to it."""
+    lessons = sorted(path.relative_to(folder) for path in folder.glob("*.ipynb"))
+    if not lessons:
+        raise SystemExit(f"no notebooks in {folder}: run this from the top of the repository, or name their folder")
+    return lessons, sorted(path.relative_to(folder) for path in folder.glob("solutions/*.ipynb"))
+
+
+def gather(folder, source, execute):
+    """Bring a folder of notebooks, and what lies beside them, to the folder that the pages are made from.
+
+    Args:
+        folder (Path): the notebooks.
+        source (Path): where they go; a second call touches only what has changed.
+        execute (bool): run them there, with a line each, or take them as they are stored. One whose copy is younger
+            than itself and than the library is not run again; one that fails is taken as it is stored.
+
+    Returns:
+        The number of notebooks that failed.
+    """
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".ipynb"):
+        put(source / path.relative_to(folder), path.read_bytes())
+    library = max(path.stat().st_mtime for path in Path(twins_lib.__file__).parent.rglob("*.py"))
+    failed = 0
+    lessons, solutions = find_notebooks(folder)
+    for name in lessons + solutions:
+        stored, copy = folder / name, source / name
+        if not execute:
+            put(copy, stored.read_bytes())
+        elif copy.exists() and copy.stat().st_mtime > max(library, stored.stat().st_mtime):
+            print(f"{stored} ... has not changed since its last run")
+        else:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if not told(stored, lambda stored=stored, copy=copy: write(run(stored, copy.parent), copy)):
+                shutil.copy2(stored, copy)
+                failed += 1
+    return failed
+
+
+def put(path, content):
+    """Write a file unless it has this content already: what is not touched is not built again."""
+    if not path.exists() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The pages around them: index, library, glossary
+# ---------------------------------------------------------------------------------------------------------------------
+
+def describe(notebook):
+    """What the index says of a lesson: the first sentence after its title, and its minutes if it names them."""
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    paragraph = next((part for part in re.split(r"\n\s*\n", prose) if not part.lstrip().startswith("#")), "")
+    sentence = re.match(r".*?[.!?](?=\s|$)|.*", " ".join(paragraph.split()))[0]
+    minutes = re.search(r"Before you start.*?(\d+)\s+min", prose, re.DOTALL)
+    return sentence + (f" *{minutes[1]} minutes.*" if minutes else "")
+
+
+def write_index(source, lessons, solutions):
+    """The first page: every lesson with its title, its first sentence, its minutes and its solutions."""
+    numbered = {path.name[:2]: path for path in solutions}
+    lines = []
+    for path in lessons:
+        answers = numbered.get(path.name[:2])
+        links = f" [Solutions]({answers.as_posix()})." if answers else ""
+        lines.append(f"- [](<{path.as_posix()}>)\\\n  {describe(nbformat.read(source / path, as_version=4))}{links}")
+    page = (SITE / "index.md").read_text(encoding="utf-8")
+    page = page.replace("{{lessons}}", "\n".join(lines))
+    page = page.replace("{{lesson_names}}", "\n".join(path.with_suffix("").as_posix() for path in lessons))
+    page = page.replace("{{solution_names}}", "\n".join(path.with_suffix("").as_posix() for path in solutions))
+    put(source / "index.md", page.encode())
+    put(source / "glossary.md", (SITE / "glossary.md").read_bytes())
+
+
+def modules():
+    """The library's modules: first those behind `twins_lib`'s public names, which stand in the order of the lessons."""
+    public = [getattr(getattr(twins_lib, name), "__module__", None) for name in twins_lib.__all__]
+    others = [name for _, name, _ in pkgutil.walk_packages(twins_lib.__path__, "twins_lib.")]
+    return list(dict.fromkeys(name for name in public + others if name))
+
+
+def write_library(source):
+    """A page for each module, made from its docstrings, and a page that lists them."""
+    rows = []
+    for name in modules():
+        about = importlib.import_module(name).__doc__.strip().splitlines()[0]
+        rows.append(f"- [`{name}`]({name}.md): {about}")
+        put(source / "library" / f"{name}.md",
+            f"# `{name}`\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n".encode())
+    entries = "\n".join(modules())
+    put(source / "library" / "index.md",
+        ("# The library\n\nSmall enough to read in an evening; the first modules are in the order of the lessons.\n\n"
+         + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{entries}\n```\n").encode())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pages
+# ---------------------------------------------------------------------------------------------------------------------
+
+def build_pages(folder, out, execute=False):
+    """Pages of all notebooks of a folder.
+
+    Args:
+        folder (Path): the notebooks, with their solutions in `solutions/`.
+        out (Path): where the pages go; a folder beside it, named .work, keeps what a second call can use again.
+        execute (bool): run the notebooks, or show the outputs that are stored.
+
+    Returns:
+        The number of notebooks that failed, and the builder's warnings as one text, empty if there were none.
+    """
+    work = out.parent / f"{out.name}.work"
+    source = work / "source"
+    lessons, solutions = find_notebooks(folder)
+    failed = gather(folder, source, execute)
+    write_index(source, lessons, solutions)
+    write_library(source)
+    wanted = [*lessons, *solutions, *(Path(f"library/{name}.md") for name in ["index", *modules()])]
+    for page in [*source.glob("*.ipynb"), *source.glob("solutions/*.ipynb"), *source.glob("library/*.md")]:
+        if page.relative_to(source) not in wanted:
+            page.unlink()   # an earlier call made it from something that is gone now
+    warnings = io.StringIO()
+    app = Sphinx(source, None, out, work / "doctrees", "html", settings(), status=None, warning=warnings)
+    alts = alt_texts(source)
+    app.connect("doctree-read", lambda app, page: give_alt_texts(page, alts))
+    app.build()
+    return failed, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())   # without the terminal's colours
+
+
+def settings():
+    """Sphinx's settings, in place of a conf.py."""
+    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg-full.js"
+    return {
+        "project": TITLE,
+        "extensions": ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"],
+        "exclude_patterns": ["assets"],
+        "nb_execution_mode": "off",
+        "nb_merge_streams": True,
+        "nb_ipywidgets_js": {},
+        "myst_enable_extensions": ["amsmath", "dollarmath"],
+        "myst_heading_anchors": 3,
+        "suppress_warnings": ["myst.header"],   # lessons have small headings right after their title
+        "autodoc_member_order": "bysource",
+        "default_role": "code",                 # docstrings write `names` as notebooks do
+        "html_theme": "sphinx_book_theme",
+        "html_theme_options": {"show_navbar_depth": 1, "use_fullscreen_button": False, "navbar_persistent": [],
+                               "footer_content_items": []},
+        "html_context": {"default_mode": "auto"},
+        "html_title": TITLE,
+        "html_static_path": [str(mathjax), str(SITE / "course.css")],
+        "html_css_files": ["course.css"],
+        "html_show_copyright": False,
+        "html_show_sphinx": False,
+        "html_show_search_summary": False,      # browsers forbid pages on disk to read other pages
+        "mathjax_path": "tex-svg-full.js",
+    }
+
+
+def alt_texts(source):
+    """The alt text of every picture in the notebooks, by the hash of the picture, which becomes its file's name."""
+    alts = {}
+    for path in source.rglob("*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if "image/png" in output.get("data", {}):
+                    picture = b64decode(output.data["image/png"])
+                    alts[hashlib.sha256(picture).hexdigest()] = output.metadata.get("image/png", {}).get("alt")
+    return alts
+
+
+def give_alt_texts(page, alts):
+    """Put the alt texts into a page: myst-nb takes a picture's size from the notebook, but not its text."""
+    from docutils import nodes
+
+    for image in page.findall(nodes.image):
+        alt = alts.get(Path(image["uri"]).stem)
+        if alt:
+            image["alt"] = alt
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m twins_lib.teach.pages", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=["course", "site", "slides"])
+    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="their folder (default: notebooks)")
+    parser.add_argument("--build", type=Path, default=Path("build"), help="where the pages go (default: build)")
+    told_to = parser.parse_args(arguments)
+    out = (told_to.build / told_to.kind).resolve()
+    start = time.perf_counter()
+    failed, warnings = build_pages(told_to.notebooks, out, execute=told_to.kind == "course")
+    print(warnings, end="", file=sys.stderr)
+    print(f"The pages are in {out / 'index.html'} ({time.perf_counter() - start:.0f} s).")
+    if failed:
+        print(f"{failed} of the notebooks failed, see above; their pages show the outputs that were stored.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
