@@ -47,7 +47,7 @@ def test_ledger_names_both_shapes_when_they_differ():
 
 
 @pytest.mark.parametrize("guess, told", [
-    (None, "You wrote no guess"), (100, "You said just that"), (50, "less by a factor of 2"),
+    (None, "No guess yet"), (100, "You said just that"), (50, "less by a factor of 2"),
     (400, "more by a factor of 4"), (0, "You said 0."),
 ])
 def test_compare_says_how_far_the_guess_was(guess, told, capsys):

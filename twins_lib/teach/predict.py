@@ -12,7 +12,7 @@ def compare(guess, answer, unit=""):
     told = f"{answer:,.4g}" if isinstance(answer, float) else f"{answer:,}"
     line = f"The answer: {told} {unit}".rstrip() + "."
     if guess is None:
-        print(line, "(You wrote no guess. A wrong one teaches more than none: try it next time.)")
+        print(line, "(No guess yet; a wrong one teaches more than none.)")
     elif guess == answer:
         print(line, "You said just that.")
     elif answer and guess > 0 < answer:
