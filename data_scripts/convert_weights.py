@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Turn a released PyTorch checkpoint of Twins into a MindSpore checkpoint.
+
+FILE is timm's .safetensors (PyTorch is not needed) or an official .pth (PyTorch is; it reads tensors and plain
+values only, so a file that carries code is refused). All tensors must fit or nothing is written. Beside
+the checkpoint comes a card, .json: what was converted from what, and how every renamed tensor was called.
+
+    python data_scripts/convert_weights.py model.safetensors twins_svt_small.ckpt
+
+Released files:
+    model               timm, huggingface.co   timm, GitHub release v0.1-vt3p-weights   official, Google Drive
+    twins_pcpvt_small   timm/{model}.in1k      twins_pcpvt_small-e70e7e7a.pth           pcpvt_small.pth
+    twins_pcpvt_base    timm/{model}.in1k      twins_pcpvt_base-e5ecb09b.pth            pcpvt_base.pth
+    twins_pcpvt_large   timm/{model}.in1k      twins_pcpvt_large-d273f802.pth           pcpvt_large.pth
+    twins_svt_small     timm/{model}.in1k      twins_svt_small-42e5f78c.pth             alt_gvt_small.pth
+    twins_svt_base      timm/{model}.in1k      twins_svt_base-c2265010.pth              alt_gvt_base.pth
+    twins_svt_large     timm/{model}.in1k      twins_svt_large-90f6aaa9.pth             alt_gvt_large.pth
+The official links stand in the README of https://github.com/Meituan-AutoML/Twins, the releases at
+https://github.com/huggingface/pytorch-image-models. This script was tried on files that timm's networks and the
+tests wrote, in the same names and shapes; the released files themselves have not been downloaded for it.
+"""
+
+import argparse
+import hashlib
+import pickle
+import re
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from twins_lib import VARIANTS, create_model, load_torch_state, save_weights  # noqa: E402
+from twins_lib.weights import read_safetensors, torch_name  # noqa: E402
+
+
+def read_pth(path):
+    """The tensors of a .pth file, name to NumPy array: a plain dict of them, or one under the key "model".
+
+    Raises:
+        ValueError: PyTorch is missing, or the file is damaged, carries code or holds something else.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise ValueError("reading a .pth needs PyTorch: pip install torch, or take timm's .safetensors") from None
+    try:
+        # The official training keeps its arguments in the file, as a Namespace: values, nothing that acts.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("refused, it carries code or is damaged; --help lists the released files") from None
+    except (RuntimeError, EOFError, OSError):
+        raise ValueError("not a readable .pth file; get it again") from None
+    state = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError('holds no dict of tensors, neither at the top nor under "model"; is it a Twins checkpoint?')
+    return {name: tensor.float().numpy() for name, tensor in state.items()}
+
+
+def recognise(state):
+    """The name of the Twins variant that tensors belong to.
+
+    Args:
+        state (dict): official tensor name to array.
+
+    Raises:
+        ValueError: the tensors are those of no variant.
+    """
+    dims = tuple(state[f"patch_embeds.{k}.proj.weight"].shape[0] for k in range(4)
+                 if f"patch_embeds.{k}.proj.weight" in state)
+    blocks = {match.groups() for name in state if (match := re.match(r"blocks\.(\d+)\.(\d+)\.", name))}
+    depths = tuple(sum(stage == str(k) for stage, _ in blocks) for k in range(4))
+    windowed = "blocks.0.0.attn.qkv.weight" in state
+    for name, variant in VARIANTS.items():
+        if (dims, depths, windowed) == (variant.dims, variant.depths, variant.windows is not None):
+            return name
+    raise ValueError(f"no Twins has tokens of length {dims} and {depths} blocks; name it with --model if it is one")
+
+
+def convert(source, output, name=None):
+    """Write the MindSpore checkpoint and its card.
+
+    Args:
+        source (Path): a .safetensors or .pth file.
+        output (Path): the .ckpt to write; what is there is replaced.
+        name (str): a key of `VARIANTS`; by default recognised.
+
+    Returns:
+        The card, a dict.
+
+    Raises:
+        ValueError: the file is refused, or is not the checkpoint of this Twins; nothing is written.
+    """
+    state = read_safetensors(source) if source.suffix == ".safetensors" else read_pth(source)
+    name = name or recognise(state)
+    head, pixels = state.get("head.weight"), state.get("patch_embeds.0.proj.weight")
+    model = create_model(name, 1000 if head is None else head.shape[0], 3 if pixels is None else pixels.shape[1])
+    load_torch_state(model, state)
+    parameters = list(model.get_parameters())
+    card = {
+        "model": name,
+        "num_classes": model.head.weight.shape[0],
+        "in_channels": model.in_channels,
+        "tensors": len(parameters),
+        "parameters": sum(p.size for p in parameters),
+        "source": source.name,
+        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "command": shlex.join(["python", "data_scripts/convert_weights.py", source.name, output.name, "--model", name]),
+        "renamed": {torch_name(p.name): p.name for p in parameters if torch_name(p.name) != p.name},
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(model, output, card)
+    return card
+
+
+def main(arguments=None):
+    """Parse the command line, convert, and say what was mapped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="released checkpoint, .safetensors or .pth")
+    parser.add_argument("output", type=Path, nargs="?", help="MindSpore checkpoint to write (default: FILE with .ckpt)")
+    parser.add_argument("--model", choices=VARIANTS, help="which Twins it is (default: recognised by its tensors)")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+    args = parser.parse_args(arguments)
+    source, output = args.file, args.output or args.file.with_suffix(".ckpt")
+    if not source.is_file():
+        sys.exit(f"{source}: no such file; --help lists the released ones")
+    if source.suffix not in (".safetensors", ".pth"):
+        sys.exit(f"{source}: must be a .safetensors or a .pth file")
+    if output.suffix != ".ckpt":
+        sys.exit(f"{output}: the output's name must end in .ckpt")
+    for path in (output, output.with_suffix(".json")):
+        if path.exists() and not args.force:
+            sys.exit(f"{path}: exists; give another output, or --force to replace it")
+    try:
+        card = convert(source, output, args.model)
+    except ValueError as error:
+        sys.exit(f"{source}: {error}")
+    print(f"{source}: {card['model']}, {card['tensors']} tensors, {card['parameters']:,} parameters, "
+          f"{card['num_classes']} classes")
+    renamed = card["renamed"]
+    old, new = next(iter(renamed.items()))
+    print(f"  {card['tensors'] - len(renamed)} tensors keep their name, {len(renamed)} of LayerNorms are renamed: "
+          f"weight -> gamma, bias -> beta ({old} -> {new}, ...)")
+    print(f"  sha256 {card['source_sha256']}")
+    print(f"{output}: written, with its card {output.with_suffix('.json').name}")
+
+
+if __name__ == "__main__":
+    main()
