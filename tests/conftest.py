@@ -1,11 +1,15 @@
-"""Shared by all tests: MindSpore as the lessons use it, and one place for small fixtures."""
+"""Shared by all tests: MindSpore as the lessons use it, a browser that reaches no network, and small fixtures."""
 
+import os
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 import twins_lib  # noqa: F401  sets what must be set before MindSpore is imported
+
+# isort: split
 import mindspore as ms
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -15,3 +19,43 @@ sys.path.insert(0, str(Path(__file__).parent))
 def cpu():
     ms.set_device("CPU")
     ms.runtime.launch_blocking()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The machine's own Chromium; `make browser` installs it."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("needs Chromium: make browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
+
+
+def watched_page(browser):
+    """An empty page, and a list that grows by what it asks from a network and by the errors of its scripts."""
+    page, complaints = browser.new_page(), []
+    page.on("request", lambda ask: complaints.append(ask.url) if ask.url.startswith(("http", "ws")) else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page, complaints
+
+
+@pytest.fixture
+def page(browser):
+    """A page for one test, which fails if the page asked for anything from a network or if a script of it stopped."""
+    page, complaints = watched_page(browser)
+    yield page
+    page.close()
+    assert complaints == []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """On the project's test machine a browser test that is skipped has failed."""
+    report = yield
+    if os.environ.get("CI") == "true" and report.skipped and "Chromium" in str(report.longrepr):
+        report.outcome = "failed"
+    return report

@@ -1,12 +1,13 @@
 """Readable pages and slides from the notebooks; they need no network.
 
     python -m twins_lib.teach.pages course    run every lesson and solution, then write pages to build/course
-    python -m twins_lib.teach.pages site      pages of the lessons as they are stored, to build/site
+    python -m twins_lib.teach.pages site      pages of the lessons as they are stored and of the library, to build/site
     python -m twins_lib.teach.pages slides    slides of the lessons as they are stored, to build/slides
 """
 
 import argparse
 import hashlib
+import html
 import importlib
 import io
 import pkgutil
@@ -19,7 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
+from docutils import nodes
+from nbconvert import SlidesExporter
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
+from traitlets.config import Config
 
 import twins_lib
 
@@ -92,8 +97,8 @@ def describe(notebook):
     return sentence + (f" *{minutes[1]} minutes.*" if minutes else "")
 
 
-def write_index(source, lessons, solutions):
-    """The first page: every lesson with its title, its first sentence, its minutes and its solutions."""
+def write_index(source, lessons, solutions, library):
+    """The first page, with every lesson's title, first sentence, minutes and solutions; and the glossary."""
     numbered = {path.name[:2]: path for path in solutions}
     lines = []
     for path in lessons:
@@ -101,7 +106,9 @@ def write_index(source, lessons, solutions):
         links = f" [Solutions]({answers.as_posix()})." if answers else ""
         lines.append(f"- [](<{path.as_posix()}>)\\\n  {describe(nbformat.read(source / path, as_version=4))}{links}")
     page = (SITE / "index.md").read_text(encoding="utf-8")
-    page = page.replace("{{lessons}}", "\n".join(lines))
+    if library:
+        lines.append("- [The library](library/index.md): every public function, with shapes and sources.")
+    page = page.replace("{{lessons}}", "\n".join(lines)).replace("{{library}}", "library/index" if library else "")
     page = page.replace("{{lesson_names}}", "\n".join(path.with_suffix("").as_posix() for path in lessons))
     page = page.replace("{{solution_names}}", "\n".join(path.with_suffix("").as_posix() for path in solutions))
     put(source / "index.md", page.encode())
@@ -116,7 +123,7 @@ def modules():
 
 
 def write_library(source):
-    """A page for each module, made from its docstrings, and a page that lists them."""
+    """A page for each module, made from its docstrings, and a page that lists them; returns their names."""
     rows = []
     for name in modules():
         about = importlib.import_module(name).__doc__.strip().splitlines()[0]
@@ -127,19 +134,26 @@ def write_library(source):
     put(source / "library" / "index.md",
         ("# The library\n\nSmall enough to read in an evening; the first modules are in the order of the lessons.\n\n"
          + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{entries}\n```\n").encode())
+    return [Path("library") / f"{name}.md" for name in ["index", *modules()]]
+
+
+def as_plain_text(app, what, name, about, options, lines):
+    """Keep |x|, and a lone letter with a full stop, from being read as reStructuredText."""
+    lines[:] = [re.sub(r"(?<=: )(\w\.)$", r"\\\1", line.replace("|", r"\|")) for line in lines]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Pages
 # ---------------------------------------------------------------------------------------------------------------------
 
-def build_pages(folder, out, execute=False):
+def build_pages(folder, out, execute=False, library=False):
     """Pages of all notebooks of a folder.
 
     Args:
         folder (Path): the notebooks, with their solutions in `solutions/`.
         out (Path): where the pages go; a folder beside it, named .work, keeps what a second call can use again.
         execute (bool): run the notebooks, or show the outputs that are stored.
+        library (bool): add pages of `twins_lib`, made from its docstrings.
 
     Returns:
         The number of notebooks that failed, and the builder's warnings as one text, empty if there were none.
@@ -148,28 +162,36 @@ def build_pages(folder, out, execute=False):
     source = work / "source"
     lessons, solutions = find_notebooks(folder)
     failed = gather(folder, source, execute)
-    write_index(source, lessons, solutions)
-    write_library(source)
-    wanted = [*lessons, *solutions, *(Path(f"library/{name}.md") for name in ["index", *modules()])]
+    write_index(source, lessons, solutions, library)
+    wanted = lessons + solutions
+    if library:
+        wanted += write_library(source)
     for page in [*source.glob("*.ipynb"), *source.glob("solutions/*.ipynb"), *source.glob("library/*.md")]:
         if page.relative_to(source) not in wanted:
             page.unlink()   # an earlier call made it from something that is gone now
     warnings = io.StringIO()
-    app = Sphinx(source, None, out, work / "doctrees", "html", settings(), status=None, warning=warnings)
     alts = alt_texts(source)
-    app.connect("doctree-read", lambda app, page: give_alt_texts(page, alts))
-    app.build()
+    with patch_docutils(), docutils_namespace():   # so that several calls do not meet in one process
+        app = Sphinx(source, None, out, work / "doctrees", "html", settings(work), status=None, warning=warnings)
+        app.connect("doctree-read", lambda app, page: give_alt_texts(page, alts))
+        app.connect("autodoc-process-docstring", as_plain_text, priority=400)   # before napoleon reads them
+        app.build()
     return failed, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())   # without the terminal's colours
 
 
-def settings():
+def mathjax():
+    """MathJax in one file, from the package that carries it."""
+    return Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg-full.js"
+
+
+def settings(work):
     """Sphinx's settings, in place of a conf.py."""
-    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax" / "tex-svg-full.js"
     return {
         "project": TITLE,
         "extensions": ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"],
         "exclude_patterns": ["assets"],
         "nb_execution_mode": "off",
+        "nb_execution_cache_path": str(work / "cache"),
         "nb_merge_streams": True,
         "nb_ipywidgets_js": {},
         "myst_enable_extensions": ["amsmath", "dollarmath"],
@@ -182,12 +204,12 @@ def settings():
                                "footer_content_items": []},
         "html_context": {"default_mode": "auto"},
         "html_title": TITLE,
-        "html_static_path": [str(mathjax), str(SITE / "course.css")],
+        "html_static_path": [str(mathjax()), str(SITE / "course.css")],
         "html_css_files": ["course.css"],
         "html_show_copyright": False,
         "html_show_sphinx": False,
         "html_show_search_summary": False,      # browsers forbid pages on disk to read other pages
-        "mathjax_path": "tex-svg-full.js",
+        "mathjax_path": mathjax().name,
     }
 
 
@@ -205,12 +227,70 @@ def alt_texts(source):
 
 def give_alt_texts(page, alts):
     """Put the alt texts into a page: myst-nb takes a picture's size from the notebook, but not its text."""
-    from docutils import nodes
-
     for image in page.findall(nodes.image):
         alt = alts.get(Path(image["uri"]).stem)
         if alt:
             image["alt"] = alt
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Slides
+# ---------------------------------------------------------------------------------------------------------------------
+
+def build_slides(folder, out):
+    """Slides of all lessons of a folder, as they are stored, with a page that lists them.
+
+    A lesson's own slide metadata is used where there is any; `slides_by_default` makes it where there is none.
+    """
+    lessons, _ = find_notebooks(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    reveal = Path(find_spec("sphinx_revealjs").origin).parent / "_static" / "revealjs"
+    for part in ["dist", "plugin/notes"]:
+        shutil.copytree(reveal / part, out / "reveal.js" / part, dirs_exist_ok=True)
+    shutil.copy2(mathjax(), out)
+    shutil.copy2(SITE / "slides.css", out)
+    exporter = SlidesExporter(
+        template_name="slides", extra_template_basedirs=[str(SITE)], reveal_url_prefix="reveal.js",
+        reveal_theme="white",
+        config=Config(TagRemovePreprocessor={"enabled": True, "remove_input_tags": ["hide-input"]}))
+    rows = []
+    for name in lessons:
+        notebook = nbformat.read(folder / name, as_version=4)
+        title = next(line.removeprefix("# ") for cell in notebook.cells for line in cell.source.splitlines()
+                     if line.startswith("# ") and cell.cell_type == "markdown")
+        notebook.metadata["title"] = title
+        slides_by_default(notebook)
+        page, _ = exporter.from_notebook_node(notebook)
+        (out / name.with_suffix(".html")).write_text(page, encoding="utf-8")
+        rows.append(f'<li><a href="{name.stem}.html">{html.escape(title)}</a></li>')
+    (out / "index.html").write_text(
+        f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{TITLE}: slides</title>\n'
+        f'<body style="font: 1.2rem sans-serif; max-width: 40rem; margin: 3rem auto">\n<h1>{TITLE}: slides</h1>\n'
+        f'<p>Arrow keys turn the pages, O shows them all, S opens the speaker\'s window.</p>\n'
+        f'<ul>{"".join(rows)}</ul>\n</body></html>\n', encoding="utf-8")
+
+
+def slides_by_default(notebook):
+    """Divide a notebook that marks no slides itself.
+
+    Every heading starts a slide, to the right of the one before if it is # or ##, else below it. Other prose starts one
+    below, too, but stays on the slide before when a heading follows in the same cell. Code stays with its prose.
+    """
+    if any("slideshow" in cell.metadata for cell in notebook.cells):
+        return
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.metadata["slideshow"] = {"slide_type": "-"}
+            cells.append(cell)
+            continue
+        parts = [part for part in re.split(r"^(?=#+ )", cell.source, flags=re.MULTILINE) if part.strip()]
+        for part in parts:
+            kind = "slide" if part.startswith(("# ", "## ")) else "subslide"
+            if not part.startswith("#") and part is not parts[-1]:
+                kind = "-"
+            cells.append(nbformat.v4.new_markdown_cell(part, metadata={"slideshow": {"slide_type": kind}}))
+    notebook.cells = cells
 
 
 def main(arguments=None):
@@ -222,8 +302,12 @@ def main(arguments=None):
     told_to = parser.parse_args(arguments)
     out = (told_to.build / told_to.kind).resolve()
     start = time.perf_counter()
-    failed, warnings = build_pages(told_to.notebooks, out, execute=told_to.kind == "course")
-    print(warnings, end="", file=sys.stderr)
+    if told_to.kind == "slides":
+        failed = build_slides(told_to.notebooks, out)
+    else:
+        failed, warnings = build_pages(told_to.notebooks, out, execute=told_to.kind == "course",
+                                       library=told_to.kind == "site")
+        print(warnings, end="", file=sys.stderr)
     print(f"The pages are in {out / 'index.html'} ({time.perf_counter() - start:.0f} s).")
     if failed:
         print(f"{failed} of the notebooks failed, see above; their pages show the outputs that were stored.")

@@ -1,0 +1,187 @@
+"""Pages and slides of made notebooks and of the real ones: alt texts, formulas, scripts, and nothing from a network."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import watched_page
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from twins_lib.teach.pages import build_pages, build_slides, describe, main, modules
+
+pytest_plugins = ["pytester"]
+FOLDER = Path(__file__).parents[1] / "notebooks"
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+INTRODUCTION = """# 01 · Dots: a lesson
+
+Dots are *small*. A second sentence.
+
+### Before you start
+
+Lesson 00; 12 minutes, 5 more for the exercises.
+
+The formula is $N = H \\cdot W$."""
+
+
+SCRIPT = "<p id='live'>dead</p><script>live.textContent = 'alive'</script>"
+
+
+def notebook(*cells):
+    return new_notebook(metadata={"language_info": {"name": "python"}}, cells=cells)
+
+
+def lesson():
+    dot = new_output("display_data", {"image/png": DOT, "text/plain": "A dot."})
+    dot.metadata = {"image/png": {"alt": "A “dot”."}}
+    alive = new_output("display_data", {"text/html": SCRIPT})
+    return notebook(
+        new_markdown_cell(INTRODUCTION),
+        new_code_cell("dot()", execution_count=1, outputs=[dot]),
+        new_markdown_cell("These were dots.\n\n## More\n\nMore of them."),
+        new_code_cell("live()", execution_count=2, outputs=[alive]),
+    )
+
+
+@pytest.fixture
+def notebooks(tmp_path):
+    folder = tmp_path / "notebooks"
+    (folder / "solutions").mkdir(parents=True)
+    nbformat.write(lesson(), folder / "01_dots.ipynb")
+    answer = notebook(new_markdown_cell("# 01 · Dots: solutions\n\nTry [first](../01_dots.ipynb)."))
+    nbformat.write(answer, folder / "solutions" / "01_dots.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def real_site(tmp_path_factory):
+    out = tmp_path_factory.mktemp("real") / "site"
+    failed, warnings = build_pages(FOLDER, out, library=True)
+    assert failed == 0
+    return out, warnings
+
+
+def test_the_index_tells_what_each_lesson_is(notebooks, tmp_path):
+    failed, warnings = build_pages(notebooks, tmp_path / "site")
+    assert (failed, warnings) == (0, "")
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'href="01_dots.html">.*01 · Dots: a lesson', index)
+    assert "Dots are <em>small</em>. <em>12 minutes.</em>" in index
+    assert 'href="solutions/01_dots.html"' in index
+
+
+def test_a_picture_keeps_its_alt_text(notebooks, tmp_path):
+    build_pages(notebooks, tmp_path / "site")
+    build_slides(notebooks, tmp_path / "slides")
+    for kind in ["site", "slides"]:
+        page = (tmp_path / kind / "01_dots.html").read_text(encoding="utf-8")
+        assert re.search(r'<img[^>]* alt="A “dot”."', page)
+
+
+def test_a_second_build_shows_what_changed_and_drops_what_is_gone(notebooks, tmp_path):
+    build_pages(notebooks, tmp_path / "site")
+    changed = lesson()
+    changed.cells[2].source = "New words."
+    nbformat.write(changed, notebooks / "01_dots.ipynb")
+    (notebooks / "solutions" / "01_dots.ipynb").unlink()
+    assert build_pages(notebooks, tmp_path / "site") == (0, "")
+    assert "New words." in (tmp_path / "site" / "01_dots.html").read_text(encoding="utf-8")
+    assert "solutions/01_dots" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_course_runs_notebooks_away_from_the_checkout_and_once(tmp_path, capsys):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write = new_code_cell("_ = open('made.txt', 'w').write('x')\nprint(6 * 7)")
+    nbformat.write(notebook(new_markdown_cell("# 00 · Good"), write), folder / "00_good.ipynb")
+    nbformat.write(notebook(new_markdown_cell("# 01 · Bad"), new_code_cell("1 / 0")), folder / "01_bad.ipynb")
+    call = ["course", "--notebooks", str(folder), "--build", str(tmp_path / "build")]
+    assert main(call) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"00_good.ipynb ... \d+\.\d s\n", said)
+    assert "01_bad.ipynb, cell 2 (1 / 0): ZeroDivisionError: division by zero" in said
+    assert "1 of the notebooks failed" in said
+    page = tmp_path / "build" / "course" / "00_good.html"
+    assert f"The pages are in {page.with_name('index.html')}" in said
+    assert "42" in page.read_text(encoding="utf-8")
+    assert sorted(path.name for path in folder.iterdir()) == ["00_good.ipynb", "01_bad.ipynb"]
+
+    main(call)
+    said = capsys.readouterr().out
+    assert "00_good.ipynb ... has not changed since its last run" in said
+    assert "01_bad.ipynb ... FAILED" in said
+
+
+def test_a_folder_without_notebooks_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="no notebooks in .*: run this from the top of the repository"):
+        main(["site", "--notebooks", str(tmp_path), "--build", str(tmp_path / "build")])
+
+
+def test_a_lesson_without_prose_is_described_by_nothing():
+    assert describe(notebook(new_markdown_cell("# Title"))) == ""
+
+
+def test_slides_follow_the_headings(notebooks, tmp_path):
+    build_slides(notebooks, tmp_path / "slides")
+    page = (tmp_path / "slides" / "01_dots.html").read_text(encoding="utf-8")
+    assert page.count("<section") == 5   # two slides side by side; in the first, the title and "Before you start"
+    assert page.index("These were dots.") < page.index("<section", page.index("A “dot”")) < page.index("More of them")
+
+
+def test_the_real_pages_are_complete_and_build_without_a_warning(real_site):
+    out, warnings = real_site
+    assert warnings == ""
+    for path in [*FOLDER.glob("*.ipynb"), *FOLDER.glob("solutions/*.ipynb")]:
+        page = (out / path.relative_to(FOLDER).with_suffix(".html")).read_text(encoding="utf-8")
+        pictures = re.findall(r"<img[^>]*>", page)
+        assert all(re.search(r'alt="[^"./]{8}', picture) for picture in pictures), path.name
+    for name in modules():
+        assert (out / "library" / f"{name}.html").exists()
+    assert "patch_size" in (out / "library" / "twins_lib.patch_embed.html").read_text(encoding="utf-8")
+
+
+def test_pages_in_a_browser(notebooks, tmp_path, page):
+    build_pages(notebooks, tmp_path / "site")
+    page.goto((tmp_path / "site" / "01_dots.html").as_uri())
+    page.wait_for_selector("mjx-container svg")
+    assert page.text_content("#live") == "alive"
+    page.goto((tmp_path / "site" / "search.html").as_uri() + "?q=second")
+    page.wait_for_selector("#search-results a >> text=01 · Dots")
+
+
+def test_slides_in_a_browser(notebooks, tmp_path, page):
+    build_slides(notebooks, tmp_path / "slides")
+    page.goto((tmp_path / "slides" / "01_dots.html").as_uri())
+    page.wait_for_selector("mjx-container svg", state="attached")
+    assert page.evaluate("Reveal.getTotalSlides()") == 3
+    assert page.text_content("#live") == "alive"
+
+
+def test_the_real_pages_in_a_browser(real_site, page):
+    out, _ = real_site
+    for path in [*out.glob("*.html"), *out.glob("solutions/*.html"), out / "library" / "twins_lib.attention.html"]:
+        page.goto(path.as_uri())
+        assert page.title() and page.locator("h1").count() == 1
+
+
+@pytest.mark.parametrize("markup, complaint", [
+    ("<img src='http://127.0.0.1:9/a.png'>", "http://127.0.0.1:9/a.png"),
+    ("<script>stop.here()</script>", "stop.here is not a function"),
+])
+def test_the_browser_notices_requests_and_broken_scripts(browser, tmp_path, markup, complaint):
+    (tmp_path / "page.html").write_text(markup)
+    page, complaints = watched_page(browser)
+    page.goto((tmp_path / "page.html").as_uri())
+    page.close()
+    assert complaints == [complaint]
+
+
+def test_a_browser_test_that_is_skipped_fails_in_ci(pytester, monkeypatch):
+    pytester.makeconftest((Path(__file__).parent / "conftest.py").read_text(encoding="utf-8"))
+    pytester.makepyfile("def test(page): pass")
+    monkeypatch.setenv("PATH", str(pytester.path))
+    monkeypatch.delenv("CI", raising=False)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(skipped=1)
+    monkeypatch.setenv("CI", "true")
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(errors=1)
