@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 import twins_lib  # noqa: F401  sets what must be set before MindSpore is imported
-
-# isort: split
 import mindspore as ms
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -162,7 +162,7 @@ def test_the_real_pages_in_a_browser(real_site, page):
     out, _ = real_site
     for path in [*out.glob("*.html"), *out.glob("solutions/*.html"), out / "library" / "twins_lib.attention.html"]:
         page.goto(path.as_uri())
-        assert page.title() and page.locator("h1").count() == 1
+        assert page.title() and page.locator("h1").count()
 
 
 @pytest.mark.parametrize("markup, complaint", [
