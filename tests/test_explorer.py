@@ -135,6 +135,7 @@ def test_click_arrow_keys_block_and_head_change_the_map(browser, page_file, mode
     seen = [shown()]
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 3.5 / 20, "y": box["height"] * 5.5 / 16})
+    assert page.get_by_text("Under the pointer: row 6, column 4: ").inner_text().endswith("%")
     page.mouse.move(0, 0)
     seen.append(shown())
     first = maps.attention(model, image, 0, 0)
