@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Unpack ImageNet (ILSVRC 2012) into the layout that training reads, or check a folder that is already in it.
+
+    FOLDER/train/<wnid>/*.JPEG    1,281,167 images, 1,000 classes
+    FOLDER/val/<wnid>/*.JPEG         50,000 images
+
+Get the three archives from https://image-net.org/download-images (an account is needed), then
+
+    python data_scripts/prepare_imagenet.py --archives DOWNLOADS --folder imagenet
+    python data_scripts/prepare_imagenet.py --check imagenet
+
+Archives are compared with their MD5 sums before anything is unpacked. A class appears only when it is complete, so
+the program may be stopped at any moment and run again: what is complete stays. About 145 GB are written.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import re
+import shutil
+import sys
+import tarfile
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from twins_lib.data import ImageFolder, check_same_classes, images_in, load_image, visible  # noqa: E402
+
+# Sums of the official archives, as torchvision.datasets.imagenet lists them too.
+OFFICIAL = {
+    "train": ("ILSVRC2012_img_train.tar", "1d675b47d978889d74fa0da5fadfb00e"),
+    "val": ("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622"),
+    "devkit": ("ILSVRC2012_devkit_t12.tar.gz", "fa75699e90414af021442c21a62c3abf"),
+}
+IMAGES = {"train": 1281167, "val": 50000}
+WNID = re.compile(r"n\d{8}")
+
+
+# ------------------------------------------------------------------------------------------------------ archives
+
+def check_md5(path, expected):
+    """Raise ValueError unless the file has this MD5 sum; a progress bar shows the bytes read."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; download it from https://image-net.org/download-images")
+    found = hashlib.md5()
+    with path.open("rb") as file, tqdm(total=path.stat().st_size, unit="B", unit_scale=True,
+                                       desc=f"checksum of {path.name}") as bar:
+        while block := file.read(1 << 22):
+            found.update(block)
+            bar.update(len(block))
+    if found.hexdigest() != expected:
+        raise ValueError(f"{path}: MD5 is {found.hexdigest()}, not {expected}; the download is damaged, get it anew")
+
+
+def members(tar, archive):
+    """The files of an archive.
+
+    Raises:
+        ValueError: a member that is not a file directly in the folder it is unpacked to, but could leave it.
+    """
+    for member in tar:
+        if not member.isfile() or member.name in (".", "..") or member.name != os.path.basename(member.name):
+            raise ValueError(f"{archive}: member {member.name!r} is not a file with a plain name and could leave the "
+                             "folder; this is not the official archive, give that")
+        yield member
+
+
+def fresh(folder):
+    """An empty folder to fill before it is renamed to `folder`; one left from an earlier run is thrown away."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    return part
+
+
+def unpack_train(archive, folder):
+    """Unpack the archive of one archive a class to folder/<wnid>/; return the number of images there."""
+    with tarfile.open(archive) as outer:
+        for member in tqdm(list(members(outer, archive.name)), unit="class", desc="train"):
+            wnid = member.name.removesuffix(".tar")
+            if not WNID.fullmatch(wnid):
+                raise ValueError(f"{archive}: member {member.name!r} is not <wnid>.tar; give the official archive")
+            if (folder / wnid).exists():
+                continue
+            part = fresh(folder / wnid)
+            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
+                for image in members(inner, f"{archive.name}/{member.name}"):
+                    inner.extract(image, part, filter="data")
+            os.rename(part, folder / wnid)
+    return sum(len(images_in(entry)) for entry in visible(folder))
+
+
+def unpack_val(archive, wnids, folder):
+    """Unpack the validation archive to folder/<wnid>/; return the number of images there.
+
+    `wnids` has the class of image 1, 2, ... Only a complete folder gets its name.
+    """
+    if not folder.exists():
+        part = fresh(folder)
+        with tarfile.open(archive) as tar:
+            for member in tqdm(members(tar, archive.name), total=len(wnids), unit="image", desc="val"):
+                number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", member.name)
+                if not number or not 1 <= int(number[1]) <= len(wnids):
+                    raise ValueError(f"{archive}: member {member.name!r} is no image that the devkit knows; "
+                                     "give the official validation archive and its devkit")
+                tar.extract(member, part / wnids[int(number[1]) - 1], filter="data")
+        os.rename(part, folder)
+    return sum(len(images_in(entry)) for entry in visible(folder))
+
+
+def classes_of_val(devkit):
+    """The wnid of every validation image in order, from the devkit's ground truth and table of classes."""
+    with tarfile.open(devkit) as tar:
+        root = "ILSVRC2012_devkit_t12/data/"
+        try:
+            table = loadmat(io.BytesIO(tar.extractfile(root + "meta.mat").read()), squeeze_me=True)["synsets"]
+            truth = tar.extractfile(root + "ILSVRC2012_validation_ground_truth.txt").read().split()
+        except KeyError as missing:
+            raise ValueError(f"{devkit}: {missing.args[0]}; give the official devkit of tasks 1 and 2") from None
+    wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(table)}
+    return [wnids[int(number)] for number in truth]
+
+
+def prepare(archives, folder, md5):
+    """Check, unpack and count; `md5` maps train, val and devkit to the sums that their archives must have."""
+    paths = {kind: archives / name for kind, (name, _) in OFFICIAL.items()}
+    for kind, path in paths.items():
+        check_md5(path, md5[kind])
+    counts = {"val": unpack_val(paths["val"], classes_of_val(paths["devkit"]), folder / "val"),
+              "train": unpack_train(paths["train"], folder / "train")}
+    for kind, count in counts.items():
+        if md5[kind] == OFFICIAL[kind][1] and count != IMAGES[kind]:
+            raise ValueError(f"{folder / kind}: {count:,} images, not {IMAGES[kind]:,}; remove the classes that are "
+                             "short and run this again")
+        print(f"{folder / kind}: {count:,} images")
+    check_same_classes(ImageFolder(folder / "train"), ImageFolder(folder / "val"))
+
+
+# -------------------------------------------------------------------------------------------------------- checks
+
+def complaint_about(path):
+    """Why an image cannot be read, or None."""
+    try:
+        load_image(path)
+    except ValueError as fault:
+        return str(fault)
+
+
+def check(folder, workers):
+    """What is wrong with a folder in ImageNet's layout, or with one folder of classes: a list of sentences."""
+    if not folder.is_dir():
+        return [f"{folder}: no such folder"]
+    splits = [folder / name for name in ("train", "val") if (folder / name).is_dir()]
+    complaints = []
+    if len(splits) == 1:
+        complaints.append(f"{folder / ('val' if splits[0].name == 'train' else 'train')}: missing")
+    classes, images = [], []
+    for split in splits or [folder]:
+        names = sorted(entry.name for entry in visible(split) if entry.is_dir())
+        complaints += [] if names else [f"{split}: holds no class folder"]
+        found = {name: images_in(split / name) for name in names}
+        complaints += [f"{split / name}: empty, no .jpg, .jpeg or .png" for name in names if not found[name]]
+        number, official = sum(map(len, found.values())), IMAGES.get(split.name)
+        if official and number != official and len(names) == 1000 and all(map(WNID.fullmatch, names)):
+            complaints.append(f"{split}: {number:,} images, but ImageNet has {official:,}")
+        classes.append(set(names))
+        images += [path for paths in found.values() for path in paths]
+    if len(splits) == 2:
+        complaints += [f"{splits[1] / name}: missing, train has this class" for name in sorted(classes[0] - classes[1])]
+        complaints += [f"{splits[0] / name}: missing, val has this class" for name in sorted(classes[1] - classes[0])]
+    with ThreadPool(workers) as pool:  # Pillow decodes outside Python's lock
+        read = tqdm(pool.imap(complaint_about, images, chunksize=64), total=len(images), unit="image", desc="reading")
+        complaints += filter(None, read)
+    return complaints
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--archives", type=Path, metavar="FOLDER",
+                      help="unpack the archives that lie here: " + ", ".join(name for name, _ in OFFICIAL.values()))
+    task.add_argument("--check", type=Path, metavar="FOLDER",
+                      help="report what is missing, empty or unreadable in a folder with train and val, or of classes")
+    parser.add_argument("--folder", type=Path, default=Path("data/imagenet"),
+                        help="where to unpack (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(),
+                        help="threads that --check reads with (default: one a core)")
+    for kind, (name, md5) in OFFICIAL.items():
+        parser.add_argument(f"--{kind}-md5", default=md5, metavar="SUM",
+                            help=f"what {name} must have, if it is not the official one (default: %(default)s)")
+    args = parser.parse_args(arguments)
+    if args.check:
+        complaints = check(args.check, max(args.workers, 1))
+        if complaints:
+            sys.exit("\n".join(complaints))
+        print(f"{args.check}: nothing is missing, empty or unreadable")
+        return
+    try:
+        prepare(args.archives, args.folder, {kind: getattr(args, f"{kind}_md5") for kind in OFFICIAL})
+    except KeyboardInterrupt:
+        sys.exit("stopped; run this again to go on, what is complete stays")
+    except (ValueError, OSError, tarfile.TarError) as fault:
+        sys.exit(str(fault))
+
+
+if __name__ == "__main__":
+    main()
