@@ -172,7 +172,8 @@ def main(arguments=None):
     parser.add_argument("image", metavar="IMAGE", help="a picture that Pillow can read")
     parser.add_argument("--checkpoint", required=True, help="weights: MindSpore .ckpt or PyTorch .safetensors")
     parser.add_argument("--model", default="twins_svt_small", help="the network they are of (%(default)s)")
-    parser.add_argument("--num-classes", type=int, default=1000, metavar="N", help="classes it was trained for (%(default)s)")
+    parser.add_argument("--num-classes", type=int, default=1000, metavar="N",
+                        help="classes it was trained for (%(default)s)")
     parser.add_argument("--out", default="attention.html", help="the page to write (%(default)s)")
     parser.add_argument("--size", type=int, metavar="PIXELS",
                         help="cut the middle square out and resize it; without it the image is taken as it is")
@@ -180,7 +181,8 @@ def main(arguments=None):
                         help="blocks to choose among, counted from 1, such as 1.1 1.2; all if not given")
     parser.add_argument("--head", type=int, help="head shown first, counted from 1; the mean of all if not given")
     colours = {"nargs": 3, "type": float, "metavar": ("R", "G", "B")}
-    parser.add_argument("--mean", **colours, default=MEAN, help="what the training took off colours in 0..1 (ImageNet's)")
+    parser.add_argument("--mean", **colours, default=MEAN,
+                        help="what the training took off colours in 0..1 (ImageNet's)")
     parser.add_argument("--std", **colours, default=STD, help="and then divided them by (ImageNet's)")
     options = parser.parse_args(arguments)
     try:
