@@ -15,8 +15,8 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted(FOLDER.glob("solutions/*.ipynb"))
 SECTIONS = ["You will", "Before you start", "Exercises", "Recap"]
-# Lines that a solution shares with the stub in its lesson.
-STUB = re.compile(r'(def |class |"""|check\.|print\(|import |from |#|@)')
+# Lines that give nothing of an answer away: what the lesson's stub has too, and forms of the language.
+STUB = re.compile(r'(def |class |"""|check\.|print\(|import |from |except |#|@)')
 REMOTE = re.compile(r"!\[[^\]]*\]\(\s*https?:|<(img|script|iframe|video)[^>]+src=[\"']?https?:", re.IGNORECASE)
 
 

@@ -39,6 +39,8 @@ def run(path, folder=None):
     notebook = _read(path)
     client = NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3", record_timing=False,
                             store_widget_state=False, resources={"metadata": {"path": str(folder or path.parent)}})
+    # The kernel's own warning (it talks over TCP) would stand in the middle of the progress lines.
+    client.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
     client.reset_execution_trackers()
     place = "the start of its kernel"
     try:
