@@ -14,7 +14,7 @@ spec = importlib.util.spec_from_file_location(
 make_toy_data = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make_toy_data)
 CHECKSUMS = {
-    "far_pairs": "a8ffc8926741753f68c73c56e001176af21f49e8039c4a553b007b91f7855695",
+    "far_pairs": "08f72244b45b0751afcc8981beefcc7f11ca2cee487a9edb147b0ad74cdbb688",
     "textures": "2f61ddb6b54c167b9feb815057b12d5ad9e5401637bac024bccf3fa80000aac0",
     "corners": "628c2ce19db9a93654e245ee9851e1819fe1e1864891e99c85bd3e2e64193bbd",
     "borders": "e9a34125af663fe50f4d60fe912f3d94bf67dce1599bf33ea5d694ce4209ece6",
