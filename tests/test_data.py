@@ -274,6 +274,11 @@ def test_workers_change_no_byte_and_leave_no_process(root):
     assert not psutil.Process().children()
 
 
+def test_a_full_shared_memory_changes_nothing(root, monkeypatch):
+    monkeypatch.setattr(data, "free_shared_memory", lambda: 0)
+    assert_same(epoch_of(root), epoch_of(root, workers=2))
+
+
 def test_a_restart_in_the_middle_changes_no_byte(root):
     assert_same(epoch_of(root)[3:], epoch_of(root, start_step=3))
 

@@ -8,6 +8,7 @@ devices that share the global batch, nor a restart in the middle of an epoch cha
 import math
 import os
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -332,6 +333,7 @@ class TrainSource:
     def __init__(self, folder, batch_size, image_size, seed, epoch, rank, world, start_step, augmentation):
         self.folder, self.image_size, self.seed, self.epoch = folder, image_size, seed, epoch
         self.start_step, self.augmentation = start_step, augmentation
+        self.row_bytes = 12 * batch_size * image_size**2
         together = batch_size * world
         order = keyed(ORDER, seed, epoch).permutation(len(folder))
         order = order[:len(order) // together * together].reshape(-1, together)
@@ -363,6 +365,7 @@ class EvalSource:
 
     def __init__(self, folder, batch_size, image_size, crop_pct, rank, world):
         self.folder, self.image_size, self.crop_pct = folder, image_size, crop_pct
+        self.row_bytes = 12 * batch_size * image_size**2
         together = batch_size * world
         steps = -(-len(folder) // together)
         self.order = np.arange(steps * together).reshape(steps, world, batch_size)[:, rank]
@@ -385,21 +388,43 @@ class EvalSource:
         return images, labels, valid, "\n".join(complaints)
 
 
+class Boxed:
+    """A source whose rows are packed in a dict: MindSpore passes arrays through /dev/shm, but dicts through a pipe."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, i):
+        return {"row": self.source[i]}
+
+
 def rows(source, columns, workers):
     """Yield the rows of a source in order, made ahead of time by `workers` processes (a thread for 0 or 1)."""
     workers = min(max(workers, 1), os.cpu_count())  # MindSpore refuses more
+    # Each holds four rows. Other ranks may want as much, and whoever finds /dev/shm full is killed.
+    boxed = workers * 4 * source.row_bytes > free_shared_memory() / 16
     before = ds.config.get_prefetch_size()
-    ds.config.set_prefetch_size(2)  # rows are whole batches
+    ds.config.set_prefetch_size(2)  # rows are whole batches; read when the first one is asked for
+    dataset = ds.GeneratorDataset(Boxed(source) if boxed else source, ["row"] if boxed else columns, shuffle=False,
+                                  num_parallel_workers=workers, python_multiprocessing=workers > 1)
+    iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
     try:
-        dataset = ds.GeneratorDataset(source, columns, shuffle=False, num_parallel_workers=workers,
-                                      python_multiprocessing=workers > 1)
-        iterator = dataset.create_tuple_iterator(num_epochs=1, output_numpy=True)
+        for row in iterator:
+            yield row[0]["row"] if boxed else row
     finally:
         ds.config.set_prefetch_size(before)
-    try:
-        yield from iterator
-    finally:
         iterator.stop()
+
+
+def free_shared_memory():
+    """Bytes free in /dev/shm; containers often have 64 MB in all."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except FileNotFoundError:
+        return 0
 
 
 class TrainBatches:
