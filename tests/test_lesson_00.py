@@ -33,6 +33,7 @@ def test_reply(exercise, answer, told):
     assert told in exercise.judge(answer)[1]
 
 
-@pytest.mark.parametrize("exercise", [check.tokens_on_a_grid, check.grid_of_stage_3, check.shape_of_stage_4, check.grids])
+@pytest.mark.parametrize("exercise", [
+    check.tokens_on_a_grid, check.grid_of_stage_3, check.shape_of_stage_4, check.grids])
 def test_an_empty_answer_is_open(exercise):
     assert exercise.judge(None)[0] == "open"

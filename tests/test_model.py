@@ -93,7 +93,8 @@ def test_graph_mode_equals_pynative():
 
 
 def test_lsa_and_gsa_alternate_from_lsa():
-    kinds = [[type(block.attn).__name__ for block in stage] for stage in twins_lib.create_model("twins_svt_small").blocks]
+    stages = twins_lib.create_model("twins_svt_small").blocks
+    kinds = [[type(block.attn).__name__ for block in stage] for stage in stages]
     assert kinds == [["LSA", "GSA"] * (depth // 2) for depth in (2, 2, 10, 4)]
     kinds = {type(b.attn).__name__ for stage in twins_lib.create_model("twins_pcpvt_small").blocks for b in stage}
     assert kinds == {"GSA"}

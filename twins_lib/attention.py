@@ -29,7 +29,7 @@ def merge_heads(values):
 
 
 class ScaledDotProduct(nn.Cell):
-    """softmax(q kᵀ / √d) v, head by head (paper equation 1).
+    """softmax(q kᵀ / √d) v, head by head (arXiv 1706.03762, equation 1).
 
     Inputs: q (B, h, N, d), k and v (B, h, M, d). Outputs: (B, h, N, d).
     """
@@ -65,7 +65,8 @@ def to_windows(tokens, size, side):
     grid = tokens.reshape(B, H, W, C)
     bottom, right = -H % side, -W % side
     if bottom or right:
-        grid = ops.pad(grid, (0, 0, 0, right, 0, bottom))
+        # Not ops.pad: compiled on a CPU (2.8.0 and 2.10.0), its gradient is right in the first call only.
+        grid = ops.Pad(((0, 0), (0, bottom), (0, right), (0, 0)))(grid)
     rows, columns = (H + bottom) // side, (W + right) // side
     grid = grid.reshape(B, rows, side, columns, side, C).transpose(0, 1, 3, 2, 4, 5)
     return grid.reshape(B * rows * columns, side * side, C)

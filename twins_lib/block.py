@@ -33,7 +33,7 @@ class MLP(nn.Cell):
 
 
 class Block(nn.Cell):
-    """x + attention(norm(x)), then x + MLP(norm(x)) (paper equation 2).
+    """x + attention(norm(x)), then x + MLP(norm(x)) (paper section 3.2).
 
     Args:
         dim (int): length of a token, C.

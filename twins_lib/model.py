@@ -1,4 +1,4 @@
-"""Twins-PCPVT and Twins-SVT, the whole networks (lesson 05; paper tables 1 and 2)."""
+"""Twins-PCPVT and Twins-SVT, the whole networks (lesson 05; paper sections 3.1 and 3.2)."""
 
 from dataclasses import dataclass
 
@@ -57,7 +57,7 @@ VARIANTS = {
     "twins_svt_small": _svt(64, 2, 2, 2, 10, 4),
     "twins_svt_base": _svt(96, 3, 2, 2, 18, 2),
     "twins_svt_large": _svt(128, 4, 2, 2, 18, 2),
-    # For the lessons, made for 64×64 images: 16 keys a query, for LSA and GSA alike, where the others have 49 at 224×224.
+    # For the lessons, made for 64×64 images: 16 keys a query in LSA and GSA alike; the others have 49 at 224×224.
     "twins_pcpvt_nano": Variant((16, 32, 64, 96), (1, 2, 4, 6), (8, 8, 4, 4), (2, 2, 2, 1), (4, 2, 1, 1)),
     "twins_svt_nano": Variant((16, 32, 64, 96), (1, 2, 4, 6), (4, 4, 4, 4), (2, 2, 2, 2), (4, 2, 1, 1), (4, 4, 4, 2)),
 }

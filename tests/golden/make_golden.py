@@ -1,4 +1,4 @@
-"""Write twins.npz: what timm's Twins answers to seeded weights and images. Needs torch and timm; the tests need neither.
+"""Write twins.npz: what timm's Twins answers to seeded weights and images. Only this script needs torch and timm.
 
     python tests/golden/make_golden.py
 """

@@ -48,6 +48,7 @@ class Ledger:
 
     def _repr_html_(self):
         head = "<tr>" + "".join(f'<th style="text-align:left">{t}</th>' for t in ("tensor", "letters", "numbers"))
-        body = "".join("<tr>" + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row) + "</tr>"
-                       for row in self.rows)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(text)}</td>' for text in row) + "</tr>"
+            for row in self.rows)
         return f"<table>{head}</tr>{body}</table>"

@@ -53,7 +53,8 @@ def peg(function):
     require(not gives(flip=True), "your kernel is turned by 180°: kernel[0, 0] belongs to the upper left neighbour")
     require(not np.allclose(found, _reference(tokens, size, weight, 0 * bias)), "the bias is missing")
     swapped = _reference(tokens, size[::-1], weight, bias)
-    require(not np.allclose(found, swapped), "rows and columns are swapped: size is (H, W), and tokens are in reading order")
+    require(not np.allclose(found, swapped),
+            "rows and columns are swapped: size is (H, W), and tokens are in reading order")
     shared = _reference(tokens, size, np.broadcast_to(weight[:1], weight.shape), bias)
     require(not np.allclose(found, shared), "all channels use the kernel of channel 0; each has its own")
     require(gives(), "the values differ; compare with the lesson's loop on a 3×4 grid with one channel")
@@ -74,8 +75,10 @@ def blindness(function):
 
     verdicts = [bool(function(part, tokens)) for part in
                 (attention, np.tanh, lambda x: attention(x + place), neighbours)]
-    require(any(verdicts), "it calls attention without position not blind; compare part(tokens[order]) with part(tokens)[order]")
-    require(not all(verdicts), "it calls everything blind: does your shuffle move any token, and do you compare all rows?")
+    require(any(verdicts), "it calls attention without position not blind; "
+                           "compare part(tokens[order]) with part(tokens)[order]")
+    require(not all(verdicts), "it calls everything blind: "
+                               "does your shuffle move any token, and do you compare all rows?")
     require(verdicts[1], "it calls tanh, which treats each number alone, not blind")
     require(verdicts[0], "it calls attention without position not blind; allow for rounding (np.allclose)")
     require(not verdicts[2], "it calls attention with a table of positions blind: the table must not be shuffled along")
