@@ -1,0 +1,111 @@
+"""Train a Twins: `python -m twins_lib.train --config twins_svt_nano [key=value ...] [--resume]` (lesson 10)."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+
+from . import create_model
+from .config import ConfigError, load_config
+from .data import ImageFolder, check_same_classes, eval_batches, keyed, train_batches
+from .distributed import RunError, start
+from .engine import NonFiniteLoss, Task, evaluate, fit, in_precision
+from .recipe import learning_rates, soft_cross_entropy
+
+PATHS = 4  # what a key is for, beside those of `data.keyed`
+
+
+def local_positions(batch, rank, world):
+    """Which images of the global batch a rank trains on: as `data.train_batches` shares them, mixed pairs together."""
+    half, end = batch // 2, batch * world
+    front, back = np.arange(rank * half, (rank + 1) * half), np.arange(end - (rank + 1) * half, end - rank * half)
+    return np.concatenate([front, back])
+
+
+def classification(config, rank=0, world=1):
+    """A classification run as the engine takes it.
+
+    Args:
+        config (Config): the settings.
+        rank, world (int): which of how many processes this is.
+
+    Returns:
+        engine.Task.
+
+    Raises:
+        ValueError: the folders do not fit together, or cannot fill one batch.
+    """
+    train, val = ImageFolder(Path(config.data, "train")), ImageFolder(Path(config.data, "val"))
+    check_same_classes(train, val)
+    batch = config.local_batch(world)
+    ms.set_seed(config.seed)
+    model = create_model(config.model, len(train.classes), drop_path_rate=config.drop_path)
+    network = in_precision(model, config.precision)
+    mine = local_positions(batch, rank, world)
+
+    def loss(images, targets, keep):
+        return soft_cross_entropy(network(images, keep), targets)
+
+    @ms.jit
+    def compiled(images):
+        return network(images)
+
+    def batches(epoch, first):
+        loader = train_batches(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
+                               rank=rank, world=world, start_step=first, workers=config.workers,
+                               augmentation=config.augmentation)
+        for number, (images, targets) in enumerate(loader, first):
+            draw = model.draw_paths(batch * world, keyed(PATHS, config.seed, epoch, number))
+            yield images, targets, draw.asnumpy()[..., mine]
+
+    def validate(stopped):
+        loader = eval_batches(val, batch_size=batch, image_size=config.image_size, crop_pct=config.crop_pct,
+                              rank=rank, world=world, workers=config.workers)
+        figures = evaluate(compiled if config.mode == "graph" else network, loader, world, stopped)
+        if figures:
+            figures["test_unreadable"] = len(val) - figures["test_images"]
+        for complaint in loader.unreadable:
+            logging.getLogger("twins_lib").warning("left out: %s", complaint)
+        return figures
+
+    steps = len(train) // config.batch_size
+    if not steps:
+        raise ValueError(f"{train.root}: {len(train)} images do not fill one batch of {config.batch_size}; "
+                         "use a smaller batch_size")
+    rates = learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
+    return Task(model, loss, steps, batches, validate, rates)
+
+
+def main(arguments=None):
+    """Parse the command line and train; the exit code is 0 also for a run that was asked to stop."""
+    parser = argparse.ArgumentParser(prog="python -m twins_lib.train", description=(
+        "Train a Twins on an image folder. Several processes: put `mpirun -n 8` or `msrun --worker_num=8 "
+        "--local_worker_num=8 --join=True` before it."))
+    parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped one: twins_svt_nano ...")
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the output folder")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
+    options = parser.parse_intermixed_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    config = load_config(options.config, options.overrides)
+    rank, world = start(config.device)
+    task = classification(config, rank, world)
+    fit(task, config, rank, world, options.resume)
+
+
+def run(main, arguments=None):
+    """Call a program's `main`: what the user can mend is one sentence and exit code 2, a lost loss exit code 1."""
+    try:
+        main(arguments)
+    except NonFiniteLoss as fault:
+        print(f"stopped: {fault}", file=sys.stderr)
+        sys.exit(1)
+    except (ConfigError, RunError, ValueError, OSError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run(main)
