@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a small data set in ImageNet's layout, so that everything that runs on ImageNet runs here in a minute.
+"""Make a small data set in ImageNet's layout, so that everything that runs on ImageNet runs here in minutes.
 
     FOLDER/train/<class>/*.JPEG and FOLDER/val/<class>/*.JPEG
 
