@@ -16,7 +16,7 @@ course: $(READY)  ## run every lesson and solution, write readable pages to buil
 	@$(BIN)/python -m twins_lib.teach.pages course
 
 test: lint  ## run all tests; every notebook is run and its outputs compared
-	@$(BIN)/python -m pytest -n 2 --nbval --nbval-current-env --nbval-cell-timeout 300 tests notebooks
+	@$(BIN)/python -m pytest -n 2 --nbval --nbval-current-env --nbval-cell-timeout 600 tests notebooks
 
 lab: $(READY)  ## open JupyterLab on the first lesson
 	@$(BIN)/jupyter lab --LabApp.news_url=None notebooks/00_start_here.ipynb

@@ -13,7 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-CELL_TIMEOUT = 300  # seconds; nbval gets the same limit
+CELL_TIMEOUT = 600  # seconds; nbval gets the same limit
 
 
 class NotebookFailed(Exception):
@@ -31,7 +31,7 @@ def run(path, folder=None):
         The notebook with its outputs, ready for `write`: kernel python3, no trace of the machine that ran it.
 
     Raises:
-        NotebookFailed: a cell stopped with an error, took more than 300 s, or took the kernel with it.
+        NotebookFailed: a cell stopped with an error, took more than 600 s, or took the kernel with it.
     """
     # ipykernel shows what C++ code prints unless this variable is set. pytest sets it, so nbval never sees such
     # output; the stored outputs must be made in the same way to be equal to nbval's.
