@@ -29,7 +29,8 @@ from twins_lib import toy  # noqa: E402
 
 CLASSES = {
     "far_pairs": ("different", "same"), "textures": toy.TEXTURES, "corners": toy.CORNERS,
-    "borders": ("apart", "touching"), "shapes": toy.SHAPES, "scenes": toy.SCENES,
+    "borders": ("apart", "touching"), "shapes": toy.SHAPES, "silhouettes": toy.SHAPES,
+    "scenes": toy.SCENES,
 }
 
 

@@ -19,6 +19,7 @@ CHECKSUMS = {
     "corners": "628c2ce19db9a93654e245ee9851e1819fe1e1864891e99c85bd3e2e64193bbd",
     "borders": "e9a34125af663fe50f4d60fe912f3d94bf67dce1599bf33ea5d694ce4209ece6",
     "shapes": "0c296b3585824104728e0bcd18ce86ab9242a5fa8f553dc7489331925c6500d1",
+    "silhouettes": "9fee979964165d03221e7bfc063adcbf0e7abeef1f947d7e717e5f092a22f421",
     "scenes": "d4c6d75313e1eef8fc97afc0f0fba8579ce932c89ea3af9ba90f2f4fb14b0c08",
 }
 
@@ -30,7 +31,7 @@ def test_the_same_bytes_on_every_machine(name):
     assert made[0].shape == (20, *made[0].shape[1:3], 3) and made[0].dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", ["far_pairs", "textures", "corners", "borders", "shapes"])
+@pytest.mark.parametrize("name", ["far_pairs", "textures", "corners", "borders", "shapes", "silhouettes"])
 def test_classes_are_balanced_in_random_order_and_seeds_differ(name):
     draw = getattr(toy, name)
     images, labels = draw(60, 1)[:2]

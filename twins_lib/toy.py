@@ -8,6 +8,7 @@ Classes are balanced and in random order. Two seeds give two independent sets, f
     corners     in which quarter of the image is the square?          needs to know where (lesson 02)
     borders     does the token touch the border?                      needs to know where, at any size (lesson 02)
     shapes      which of ten shapes, among clutter?                   a first real training run (lesson 06)
+    silhouettes which of the ten, light on black?                     learned in a minute (lesson 06)
     scenes      which class is each pixel?                            segmentation (lesson 09)
 
 Only whole numbers and the four exact operations on float64 are used (no sine, no library that draws),
@@ -312,6 +313,31 @@ def shapes(n, seed, size=64, progress=iter):
               PALETTE[rng.integers(8)])
         images.append(np.clip(image + rng.integers(-12, 13, image.shape), 0, 255))
     return np.array(images, np.uint8), labels
+
+
+def silhouettes(n, seed, size=32):
+    """One of ten shapes, light on black and near the middle, as Fashion-MNIST shows its clothes.
+
+    Args:
+        n (int): images.
+        seed (int): of the generator.
+        size (int): side of the images in pixels, a multiple of 4, at least 32.
+
+    Returns:
+        images uint8 (n, size, size, 3); labels int32 (n,), an index into SHAPES.
+
+    Raises:
+        ValueError: n or size outside their ranges.
+    """
+    rng = _start(n, seed, size, PATCH, 32)
+    labels = _balanced(rng, n, len(SHAPES))
+    images = np.zeros((n, size, size, 3), np.int64)
+    for image, label in zip(images, labels):
+        place = size // 2 + rng.integers(-3, 4, size=2)
+        radius = rng.integers(size // 4, size * 3 // 8 + 1)
+        _draw(image, SHAPES[label], *place, radius, TILTS[rng.integers(3)], np.full(3, rng.integers(120, 256)))
+        image += rng.integers(0, 40, (size, size, 1))
+    return np.clip(images, 0, 255).astype(np.uint8), labels
 
 
 def scenes(n, seed, size=64, outlines=False, progress=iter):
