@@ -6,6 +6,8 @@ The decorator `exercise` turns that into a line that the reader sees.
 
 import functools
 
+from . import progress
+
 
 class Wrong(Exception):
     """An answer that is not right; the message says what probably happened and where to look."""
@@ -21,8 +23,9 @@ def exercise(check):
     """Make a check tell its verdict in one line: not answered yet, a diagnosis, or right.
 
     An answer is open while it is None or a function that still raises NotImplementedError. Any other error of the
-    reader's own function is a wrong answer, and the line names it. The decorated check prints its line;
-    its `judge` returns (verdict, line) instead, the verdict being "open", "wrong" or "right".
+    reader's own function is a wrong answer, and the line names it. The decorated check prints its line and, if the
+    answer is right, has it noted (see `progress`); its `judge` returns (verdict, line) instead, the verdict being
+    "open", "wrong" or "right". Its `counts` says that it is an exercise of the lesson.
     """
     name = check.__name__.replace("_", " ")
 
@@ -41,7 +44,10 @@ def exercise(check):
 
     @functools.wraps(check)
     def tell(*answer):
-        print(judge(*answer)[1])
+        verdict, line = judge(*answer)
+        print(line)
+        if verdict == "right" and tell.counts:
+            progress.note(tell)
 
-    tell.judge = judge
+    tell.judge, tell.counts = judge, True
     return tell

@@ -10,6 +10,9 @@ def tokens_on_a_grid(count):
     require(count == 49, f"{count} is not the number of squares on a board of 7×7")
 
 
+tokens_on_a_grid.counts = False   # the lesson itself answers it, to show the three replies
+
+
 @exercise
 def grid_of_stage_3(side):
     """Side of stage 3's grid at 384 pixels."""
