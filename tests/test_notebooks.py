@@ -207,6 +207,19 @@ def test_a_notebook_that_fails_is_named_and_stays_as_it_was(tmp_path, capsys):
     assert [entry.name for entry in tmp_path.iterdir()] == ["made.ipynb"]
 
 
+def test_times_names_the_slow_cell_under_its_heading_and_stores_nothing(tmp_path, capsys):
+    path = made(tmp_path, "import time", "time.sleep(2)  # the slow one")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("## Early\n\nProse.\n\n## A long wait"))
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    assert main(["--times", str(path)]) == 0
+    said = capsys.readouterr().out
+    (slow,) = [line for line in said.splitlines() if line.startswith("  ") and " s  cell" in line]
+    assert re.fullmatch(r" +2\.\d s  cell 3, under “A long wait”: time.sleep\(2\)  # the slow one", slow)
+    assert path.read_bytes() == before
+
+
 def test_what_is_no_notebook_is_named(tmp_path):
     with pytest.raises(NotebookFailed, match="there is no such notebook"):
         run(tmp_path / "none.ipynb")
