@@ -39,6 +39,14 @@ train.run(train.main)
 """
 
 
+EVALUATE = """\
+from small_images import TINY
+from twins_lib import VARIANTS, eval, train
+VARIANTS["twins_svt_tiny"] = TINY
+train.run(eval.main)
+"""
+
+
 def mpirun(*words):
     return ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none", sys.executable, *words]
 
@@ -146,11 +154,26 @@ def test_msrun_ends_all_when_one_dies_and_one_goes_on(root, single):
     assert_close(newest(output), single)
 
 
+def test_unreadable_images_of_both_processes_are_each_named_once(root, single, tmp_path):
+    write_images(tmp_path / "data")
+    bad = [tmp_path / "data" / "val" / name for name in ("blue/0.png", "green/2.png")]  # of rank 0 and of rank 1
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:200])
+    (tmp_path / "evaluate.py").write_text(EVALUATE)
+    said, code = launch(msrun(tmp_path / "logs", tmp_path / "evaluate.py", "--config", write_config(tmp_path),
+                              "--checkpoint", root / "single" / "best.ckpt", "--batch-size", "4"))
+    told = "".join(path.read_text() for path in sorted((tmp_path / "logs").glob("worker_*.log")))
+    assert code == 0, said
+    assert [told.count(f"left out: {path}: cannot be read") for path in bad] == [1, 1], told
+    assert told.count("on 7 images, 2 unreadable") == 1, told
+
+
 def test_no_launcher_is_one_process(monkeypatch):
     for name in ("MS_ROLE", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert distributed.start() == (0, 1)
     assert distributed.sum_over_processes([1, 2], 1).tolist() == [1, 2]
+    assert [distributed.texts_of_all(text, 0, 1) for text in ("", "ä\nb")] == [[""], ["ä\nb"]]
 
 
 def test_ranks_read_the_port_that_rank_0_announces(tmp_path, monkeypatch):
@@ -168,3 +191,38 @@ def test_plan_adds_up():
     assert eight.compute == pytest.approx(1251 * 128 * 1e-3) and eight.input == pytest.approx(1251 * 128 / 4000)
     assert eight.all_reduce == pytest.approx(1251 * (2 * 7 / 8 * 4 * 24_060_776 / 25e9 + 14 * 2e-5))
     assert eight.epoch == pytest.approx(max(eight.compute, eight.input) + eight.all_reduce)
+
+
+def plan_table(capsys, *words):
+    distributed.main(["plan", *words])
+    said = capsys.readouterr().out
+    rows = [line.split() for line in said.splitlines()]
+    return said, {int(row[0]): row for row in rows if len(row) == 10 and row[0].isdigit()}
+
+
+def test_the_plan_program_prints_the_plan(capsys):
+    said, rows = plan_table(capsys, "--images-per-second", "1000", "--input-images-per-second", "4000", "--bandwidth",
+                            "25", "--devices", "8", "1024")
+    (eight, many) = distributed.plan(images=1_281_167, batch=128, parameters=24_060_776, seconds_per_image=1e-3,
+                                     images_per_second=4000, bandwidth=25e9, latency=2e-5, devices=(8, 1024))
+    assert rows[8][1:] == ["1,024", "0.001", "1251", f"{eight.compute:.1f}", f"{eight.input:.1f}",
+                           f"{eight.all_reduce:.2f}", f"{eight.epoch:.1f}", f"{eight.epoch * 300 / 3600:.1f}",
+                           f"{eight.compute / eight.epoch:.0%}"]
+    assert rows[1024][1:4] == ["131,072", "0.13", str(many.steps)]
+    assert "24,060,776 parameters" in said and "assumed" in said
+
+
+def test_a_plan_without_a_figure_for_the_input_says_so(capsys):
+    said, rows = plan_table(capsys, "--images-per-second", "100", "--images", "1000", "--devices", "1", "16")
+    assert "input:   not given, taken to be never short" in said
+    assert rows[1][5:] == ["0.0", "0.00", rows[1][4], rows[1][8], "100%"]
+    assert "16    2,048  an epoch has fewer images than one step" in said
+
+
+@pytest.mark.parametrize("words, says", [
+    ([], "--images-per-second"), (["--images-per-second", "0"], "must be at least"),
+    (["--images-per-second", "9", "--model", "twins"], "invalid choice")])
+def test_faults_of_a_plan(capsys, words, says):
+    with pytest.raises(SystemExit) as end:
+        distributed.main(["plan", *words])
+    assert end.value.code == 2 and says in capsys.readouterr().err

@@ -2,7 +2,12 @@
 
 import json
 import os
+import resource
+import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,8 +33,7 @@ def tiny():
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Images, a config and the run it describes, compiled as on a device; the evaluation of its first epoch is
-    interrupted and the run resumed."""
+    """Images, a config and the run it describes, compiled as on a device."""
     root = tmp_path_factory.mktemp("train")
     write_images(root / "data")
     config = write_config(root, mode="graph")
@@ -48,6 +52,37 @@ def fails(capfd, program, *words):
 
 def arrays_of(root):
     return read_checkpoint(sorted((root / "run" / "checkpoints").iterdir())[-1])[0]
+
+
+# The program as `python -m twins_lib.train` runs it, but killed before batch 1 of epoch 1.
+KILLED = """\
+import os, signal
+from small_images import TINY
+from twins_lib import VARIANTS, train
+VARIANTS["twins_svt_tiny"] = TINY
+original = train.keyed
+def keyed(*key):
+    if key == (train.PATHS, 0, 1, 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*key)
+train.keyed = keyed
+train.run(train.main)
+"""
+
+
+def test_killed_and_resumed_a_compiled_run_ends_with_the_same_bits(root, tmp_path):
+    (tmp_path / "data").symlink_to(root / "data")
+    (tmp_path / "killed.py").write_text(KILLED)
+    config = str(write_config(tmp_path, mode="graph", save_steps=1))
+    tests = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
+    process = subprocess.run([sys.executable, tmp_path / "killed.py", "--config", config], env=environment)
+    assert process.returncode == -signal.SIGKILL
+    assert sorted((tmp_path / "run" / "checkpoints").iterdir())[-1].name == "epoch-0001-step-000001.safetensors"
+    run(train_program.main, ["--resume", "--config", config])
+    undisturbed, resumed = arrays_of(root), arrays_of(tmp_path)
+    assert undisturbed.keys() == resumed.keys()
+    assert all(np.array_equal(undisturbed[name], resumed[name]) for name in undisturbed)
 
 
 def test_stopped_and_resumed_ends_with_the_same_weights_in_pynative_mode_as_well(root, tmp_path, monkeypatch):
@@ -94,6 +129,20 @@ def test_evaluation_agrees_with_the_log_for_every_kind_of_weights(root, tmp_path
     run(eval_program.main, ["--config", config, "--checkpoint", str(last), "mode=pynative"])
     lines = (root / "run" / "log.jsonl").read_text().splitlines()
     assert f"loss {json.loads(lines[-1])['test_loss']:.3f}" in capfd.readouterr().out
+
+
+def test_full_disk_leaves_the_best_weights_as_they_were(root, tmp_path):
+    shutil.copytree(root / "run", tmp_path / "run")
+    saved = {path: path.read_bytes() for path in (tmp_path / "run").glob("best.*")}
+    model = create_model("twins_svt_tiny", 3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))  # no file can grow beyond 600 bytes
+    try:
+        with pytest.raises((OSError, RuntimeError, ValueError)):
+            save_weights(model, tmp_path / "run" / "best.ckpt", {"score": 1})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in (tmp_path / "run").glob("*best.*")} == saved and len(saved) == 2
 
 
 def test_unreadable_image_is_named_and_counted_or_fatal(root, tmp_path, capfd):

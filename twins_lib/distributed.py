@@ -1,5 +1,9 @@
-"""Several processes that train as one: `msrun` or `mpirun` starts them, here they meet (lesson 10)."""
+"""Several processes that train as one: `msrun` or `mpirun` starts them, here they meet (lesson 10).
 
+    python -m twins_lib.distributed plan --help        how long a run would take on 8 to 1024 devices
+"""
+
+import argparse
 import os
 import socket
 import subprocess
@@ -59,6 +63,19 @@ def sum_over_processes(values, world):
     return values.astype(np.float64)
 
 
+def texts_of_all(text, rank, world):
+    """What every process has to say, in the order of their ranks: a list of strings, the same in each process."""
+    own, lengths = np.frombuffer(text.encode(), np.uint8), np.zeros(world)
+    lengths[rank] = len(own)
+    lengths = sum_over_processes(lengths, world).astype(int)
+    board = np.zeros((world, lengths.max() + 1))  # a row a process; the sum fills in those of the others
+    board[rank, :len(own)] = own
+    board = sum_over_processes(board, world).astype(np.uint8)
+    return [row[:length].tobytes().decode() for row, length in zip(board, lengths)]
+
+
+# ------------------------------------------------------------------------------------------------------ planning
+
 @dataclass(frozen=True)
 class Plan:
     """Seconds of one epoch on so many devices; all are estimates but for the measured pieces that went in."""
@@ -105,6 +122,73 @@ def plan(*, images, batch, parameters, seconds_per_image, images_per_second, ban
                           steps * ring))
     return plans
 
+
+def plan_program(options):
+    """Print `plan` as a table, and what went into it."""
+    from .cost import predict
+
+    parameters = predict(options.model).parameters
+    reading = options.input_images_per_second
+    plans = plan(images=options.images, batch=options.batch, parameters=parameters,
+                 seconds_per_image=1 / options.images_per_second, images_per_second=reading or np.inf,
+                 bandwidth=options.bandwidth * 1e9, latency=options.latency * 1e-6, devices=options.devices)
+    print(f"""{options.model}, {parameters:,} parameters; {options.images:,} images, {options.epochs} epochs
+given    compute: {options.images_per_second:g} images/s a device, batches of {options.batch}
+         input:   {f"{reading:g} images/s for each device" if reading else "not given, taken to be never short"}
+assumed  all-reduce: float32 gradients in a ring of links of {options.bandwidth:g} GB/s, {options.latency:g} \
+microseconds a message;
+         it hides behind nothing, while input and compute hide behind each other
+""")
+    heads = {"devices": 7, "batch": 8, "peak lr": 8, "steps": 6, "compute s": 10, "input s": 8, "all-reduce s": 13,
+             "epoch s": 8, "run h": 7, "efficiency": 11}
+    print(" ".join(f"{name:>{width}}" for name, width in heads.items()))
+    for p in plans:
+        if not p.steps:
+            print(f"{p.devices:7} {p.batch:8,}  an epoch has fewer images than one step")
+            continue
+        print(f"{p.devices:7} {p.batch:8,} {5e-4 * p.batch / 512:8.2g} {p.steps:6} {p.compute:10.1f} {p.input:8.1f} "
+              f"{p.all_reduce:13.2f} {p.epoch:8.1f} {p.epoch * options.epochs / 3600:7.1f} {p.compute / p.epoch:11.0%}")
+    print("\nbatch and peak lr: over all devices, by the rule 5e-4 for 512 images. The released logs have 1024 to\n"
+          "2048 images a step; whether larger batches reach the same accuracy is not known.")
+
+
+def main(arguments=None):
+    """Parse the command line; there is one task."""
+    def number(kind, low):
+        def read(text):
+            if not kind(text) >= low:
+                raise argparse.ArgumentTypeError(f"{text}: must be at least {low}")
+            return kind(text)
+        read.__name__ = kind.__name__
+        return read
+
+    from . import VARIANTS
+
+    parser = argparse.ArgumentParser(prog="python -m twins_lib.distributed", description=__doc__.splitlines()[0])
+    task = parser.add_subparsers(required=True, metavar="plan").add_parser(
+        "plan", help=plan.__doc__.splitlines()[0], description=plan.__doc__.split("Args:")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    positive, whole = number(float, 1e-9), number(int, 1)
+    task.add_argument("--images-per-second", type=positive, required=True, metavar="X", help=(
+        "training images a second that one device computes, measured: train_images_per_second in the log of a short "
+        "run on one"))
+    task.add_argument("--input-images-per-second", type=positive, metavar="X", help=(
+        "augmented images a second that a host makes for each of its devices, measured: python -m twins_lib.bench "
+        "data, divided by the devices of a host (default: never short)"))
+    task.add_argument("--model", choices=VARIANTS, metavar="NAME", default="twins_svt_small", help="(%(default)s)")
+    task.add_argument("--devices", type=whole, nargs="+", metavar="N", default=[8, 16, 32, 64, 128, 256, 512, 1024],
+                      help="(8 16 32 ... 1024)")
+    task.add_argument("--batch", type=whole, default=128, help="images of one device in one step (%(default)s)")
+    task.add_argument("--images", type=whole, default=1_281_167, help="of an epoch (%(default)s: ImageNet)")
+    task.add_argument("--epochs", type=whole, default=300, help="(%(default)s)")
+    task.add_argument("--bandwidth", type=positive, default=12.5, metavar="GB/S", help=(
+        "from one device to the next in the ring (%(default)s, a link of 100 Gbit/s; assumed)"))
+    task.add_argument("--latency", type=positive, default=20, metavar="MICROSECONDS", help=(
+        "of one message (%(default)s; assumed)"))
+    plan_program(parser.parse_args(arguments))
+
+
+# --------------------------------------------------------------------------------------- mpirun, and the scheduler
 
 def _translate_mpirun():
     """Write Open MPI's rank and size as MindSpore's roles, and start the scheduler that the roles need."""
@@ -159,7 +243,7 @@ def _wait_for_scheduler():
 
 def _start_scheduler():
     """Start the scheduler; it ends when this process ends, in whatever way, because its standard input then closes."""
-    subprocess.Popen([sys.executable, "-m", "twins_lib.distributed"], stdin=subprocess.PIPE,
+    subprocess.Popen([sys.executable, "-m", "twins_lib.distributed", "serve"], stdin=subprocess.PIPE,
                      env={**os.environ, "MS_ROLE": "MS_SCHED"})
 
 
@@ -189,4 +273,7 @@ def _serve():
 
 
 if __name__ == "__main__":
-    _serve()
+    if sys.argv[1:] == ["serve"]:
+        _serve()
+    else:
+        main()

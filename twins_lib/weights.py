@@ -33,7 +33,7 @@ def load_torch_state(model, state):
 
 
 def save_weights(model, path, card=None):
-    """Write a network's weights, whole or not at all, and beside them a card that says what they are.
+    """Write a network's weights, and beside them a card that says what they are; each file whole or not at all.
 
     Args:
         model (Cell): any network.
@@ -44,11 +44,21 @@ def save_weights(model, path, card=None):
     unfinished = path.with_name(f".{path.name}.part.ckpt")
     try:
         ms.save_checkpoint(model, str(unfinished))
-        os.replace(unfinished, path)
+        unfinished.chmod(0o644)  # MindSpore makes it read-only
+        publish(unfinished, path)
+        if card is not None:
+            unfinished.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+            publish(unfinished, path.with_suffix(".json"))
     finally:
-        unfinished.unlink(missing_ok=True)
-    if card is not None:
-        path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        for left in (unfinished, unfinished.with_suffix(".tmp")):  # the second is MindSpore's, when a disk is full
+            left.unlink(missing_ok=True)
+
+
+def publish(unfinished, path):
+    """Give a finished file its name, once its bytes are on the disk and not only on their way there."""
+    with open(unfinished, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
 
 
 def load_weights(model, path):
