@@ -31,7 +31,8 @@ def merge_heads(values):
 class ScaledDotProduct(nn.Cell):
     """softmax(q kᵀ / √d) v, head by head (arXiv 1706.03762, equation 1).
 
-    Inputs: q (B, h, N, d), k and v (B, h, M, d). Outputs: (B, h, N, d).
+    Inputs: q (B, h, N, d), k and v (B, h, M, d) and, to leave keys out, what is added to the scores (B, 1, 1, M).
+    Outputs: (B, h, N, d).
     """
 
     def __init__(self):
@@ -39,12 +40,15 @@ class ScaledDotProduct(nn.Cell):
         self.scores = ops.BatchMatMul(transpose_b=True)
         self.mix = ops.BatchMatMul()
 
-    def weights(self, q, k):
+    def weights(self, q, k, bias=None):
         """The attention weights (B, h, N, M): row n says how much token n takes from each key; rows sum to 1."""
-        return ops.softmax(self.scores(q * q.shape[-1] ** -0.5, k), axis=-1)
+        scores = self.scores(q * q.shape[-1] ** -0.5, k)
+        if bias is not None:
+            scores = scores + bias
+        return ops.softmax(scores, axis=-1)
 
-    def construct(self, q, k, v):
-        return self.mix(self.weights(q, k), v)
+    def construct(self, q, k, v, bias=None):
+        return self.mix(self.weights(q, k, bias), v)
 
 
 def to_windows(tokens, size, side):
@@ -88,19 +92,21 @@ class LSA(nn.Cell):
     """Locally-grouped self-attention: each window attends to itself (paper section 3.2).
 
     In a padded window the zeros become keys like any other (their k and v are the biases),
-    as in the reference for classification and detection.
+    as in the reference for classification and detection; or they are masked, as in that for segmentation.
+    (There the mask stays empty if the grid hangs over on one side only: `mask[:, -0:]` is all of it. Here it does not.)
 
     Args:
         dim (int): length of a token, C, a multiple of `heads`.
         heads (int): h.
         window (int): window side w in tokens.
+        mask_padding (bool): no token attends to padding.
 
     Inputs: tokens (B, N, dim) and the size (H, W) of their grid. Outputs: (B, N, dim).
     """
 
-    def __init__(self, dim, heads, window):
+    def __init__(self, dim, heads, window, mask_padding=False):
         super().__init__()
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.mask_padding = heads, window, mask_padding
         self.qkv = Linear(dim, 3 * dim)
         self.attend = ScaledDotProduct()
         self.proj = Linear(dim, dim)
@@ -109,9 +115,16 @@ class LSA(nn.Cell):
         """q, k and v, each (B·n, h, w·w, d), window by window."""
         return split_heads(self.qkv(to_windows(tokens, size, self.window)), 3, self.heads)
 
+    def padding_bias(self, tokens, size):
+        """What is added to the scores (B·n, 1, 1, w·w): 0 for a token, -1000 for padding; None if nothing is masked."""
+        if not self.mask_padding or not (size[0] % self.window or size[1] % self.window):
+            return None
+        real = to_windows(ops.ones_like(tokens[..., :1]), size, self.window)  # padding is 0
+        return 1000 * (real.reshape(-1, 1, 1, self.window ** 2) - 1)  # exp(-1000) is 0, in every precision
+
     def construct(self, tokens, size):
         q, k, v = self.queries_keys_values(tokens, size)
-        windows = merge_heads(self.attend(q, k, v))
+        windows = merge_heads(self.attend(q, k, v, self.padding_bias(tokens, size)))
         return self.proj(from_windows(windows, size, self.window))
 
 

@@ -173,6 +173,8 @@ def block_inputs(model, images):
             tokens = block(tokens, size)
             if i == 0:
                 tokens = peg(tokens, size)
+        if model.stage_norms:
+            tokens = model.norm_list[stage](tokens)
         feature_map = to_map(tokens, size)
 
 
@@ -227,7 +229,9 @@ def _rows(layer, tokens, size, queries):
         slots[order[order != PADDING]] = np.flatnonzero(order != PADDING)
         window, slot = np.divmod(slots[queries], order.shape[1])
         asked, place = np.unique(window, return_inverse=True)
-        weights = layer.attend.weights(_take(q, asked, 0), _take(k, asked, 0)).asnumpy()
+        bias = layer.padding_bias(tokens, size)
+        bias = None if bias is None else _take(bias, asked, 0)
+        weights = layer.attend.weights(_take(q, asked, 0), _take(k, asked, 0), bias).asnumpy()
         return "LSA", layer.window, queries, weights[place, :, slot].transpose(1, 0, 2), order[window]
     weights = layer.attend.weights(_take(q, queries, 2), k).asnumpy()[0]
     return "GSA", layer.sr_ratio, queries, weights, np.broadcast_to(np.arange(weights.shape[-1]), weights.shape[1:])

@@ -11,6 +11,7 @@ import yaml
 
 from .data import Augmentation
 from .model import VARIANTS
+from .segmentation_data import MaskAugmentation
 
 SHIPPED = Path(__file__).parent / "configs"
 
@@ -98,6 +99,7 @@ class Config(RunConfig):
     """Classification of an image folder.
 
     Attributes:
+        task: "classification".
         model: a name in `twins_lib.VARIANTS`.
         drop_path: stochastic depth of the last block.
         data: folder that holds train/<class>/ and val/<class>/.
@@ -106,6 +108,7 @@ class Config(RunConfig):
         augmentation: what training does to the images.
     """
 
+    task: str = one_of(("classification",), "classification")
     model: str = one_of(VARIANTS)
     drop_path: float = setting(0.0, lambda value: 0 <= value < 1, "must be at least 0 and below 1")
     data: str
@@ -114,15 +117,46 @@ class Config(RunConfig):
     augmentation: Augmentation = Augmentation()
 
 
+@dataclass(frozen=True, kw_only=True)
+class SegmentationConfig(RunConfig):
+    """A class for each pixel, learned from a folder of images and masks.
+
+    Attributes:
+        task: "segmentation".
+        model: a name in `twins_lib.VARIANTS`.
+        backbone: classification checkpoint that the backbone starts from; empty for fresh weights.
+        drop_path: stochastic depth of the last block.
+        channels, head_channels: of `segmentation.SemanticFPNHead`.
+        data: folder of the layout of `segmentation_data.MaskFolder`.
+        reduce_zero_label: label 0 does not count and 1 is the first class, as in ADE20K.
+        image_size: side of the training crops and shorter side of the whole images of the evaluation, in pixels.
+        augmentation: what training does to the images and masks.
+    """
+
+    task: str = one_of(("segmentation",))
+    model: str = one_of(VARIANTS)
+    backbone: str = ""
+    drop_path: float = setting(0.0, lambda value: 0 <= value < 1, "must be at least 0 and below 1")
+    channels: int = at_least(1, 256)
+    head_channels: int = setting(128, lambda value: value > 0 and value % 4 == 0, "must be a multiple of 4")
+    data: str
+    reduce_zero_label: bool = False
+    image_size: int = at_least(1, 512)
+    augmentation: MaskAugmentation = MaskAugmentation()
+
+
+TASKS = {"classification": Config, "segmentation": SegmentationConfig}
+
+
 # ----------------------------------------------------------------------------------------------------- reading
 
-def load_config(source, overrides=(), schema=Config):
+def load_config(source, overrides=(), schema=None):
     """Read a YAML file, apply `key=value` words and check the result.
 
     Args:
         source (str or Path): a file, or the bare name of one in twins_lib/configs, such as "twins_svt_small".
         overrides (sequence of str): "key=value"; keys of a section are written "section.key".
-        schema (type): the dataclass to fill.
+        schema (type): the dataclass to fill; None for the one of the key `task`, classification without it.
 
     Returns:
         A `schema`.
@@ -138,7 +172,7 @@ def load_config(source, overrides=(), schema=Config):
             raise ConfigError(f"{word!r} on the command line: must be key=value")
         place = f"{word!r} on the command line"
         given[key] = _compose(text, place), place
-    return _fill(schema, given, path)
+    return _fill(schema or _schema(given), given, path)
 
 
 def save_config(config, path):
@@ -146,6 +180,14 @@ def save_config(config, path):
     plain = {key: {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()} if isinstance(value, dict)
              else value for key, value in asdict(config).items()}
     Path(path).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+
+
+def _schema(given):
+    node, place = given.get("task", (None, ""))
+    task = "classification" if node is None else node.value
+    if task not in TASKS:
+        raise ConfigError(f"{place}: task is {task!r}; must be one of {', '.join(TASKS)}")
+    return TASKS[task]
 
 
 def _find(source):

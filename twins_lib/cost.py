@@ -35,7 +35,7 @@ def count(model, height=224, width=224):
     """Run one empty image through a network and count what each layer does.
 
     Args:
-        model (Twins): the network.
+        model (Twins or Segmenter): the network; its upsampling is not counted.
         height (int), width (int): size of the image in pixels.
 
     Returns:
@@ -49,7 +49,7 @@ def count(model, height=224, width=224):
         layers.append(weight * positions)
 
     def on_attention(cell, inputs, output):
-        q, k, v = inputs
+        q, k, v = inputs[:3]
         attention.append(q.size * k.shape[-2] + output.size * v.shape[-2])
 
     hooks = [cell.register_forward_hook(on_attention if isinstance(cell, ScaledDotProduct) else on_layer)

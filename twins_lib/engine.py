@@ -31,6 +31,7 @@ from .weights import save_weights
 log = logging.getLogger("twins_lib")
 
 STATE = ("adam_", "scale_value", "counter")  # how the names of what is not a weight begin, in a checkpoint
+UNSAID = ("n_parameters", "steps", "processes", "test_iou")  # of a line of the log; they stand in log.jsonl only
 LOG_SECONDS = 30  # between two log lines within an epoch, when there is no terminal for a progress bar
 
 
@@ -414,7 +415,7 @@ class _Run:
             write_atomically(self.output / "log.jsonl", "".join(json.dumps(one) + "\n" for one in now.history).encode())
         self._save()
         self._say("  ".join(f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
-                            for key, value in line.items() if key not in ("n_parameters", "steps", "processes")))
+                            for key, value in line.items() if key not in UNSAID))
         return True
 
     def _save(self):
@@ -466,6 +467,9 @@ def draw_curve(history, path):
     epochs = [line["epoch"] for line in history]
     looks = {"loss": [("train_loss", "#0072B2", "-"), ("test_loss", "#D55E00", "--")],
              "accuracy (%)": [("test_acc1", "#009E73", "-"), ("test_acc5", "#E69F00", "--")]}
+    if any("test_miou" in line for line in history):
+        looks = {"loss": looks["loss"],
+                 "mean IoU, right pixels (%)": [("test_miou", "#009E73", "-"), ("test_pixel_acc", "#E69F00", "--")]}
     for axes, (label, lines) in zip(figure.subplots(1, 2), looks.items()):
         for key, colour, style in lines:
             axes.plot(epochs, [line.get(key, math.nan) for line in history], style, color=colour, marker=".", label=key)

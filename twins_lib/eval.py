@@ -7,44 +7,79 @@ import mindspore as ms
 from tqdm import tqdm
 
 from . import create_model, load_weights
-from .config import load_config
+from .config import SegmentationConfig, load_config
 from .data import ImageFolder, eval_batches
 from .distributed import start
 from .engine import evaluate, in_precision, load_trained
+from .segmentation import Segmenter, absent_classes, evaluate_masks
+from .segmentation_data import MaskFolder, eval_masks
 from .train import complaints_of_all, run
 
 
 def main(arguments=None):
-    """Parse the command line, evaluate on val/ and print top-1, top-5 and loss."""
+    """Parse the command line, evaluate, and print top-1, top-5 and loss, or the IoU of every class and their mean."""
     parser = argparse.ArgumentParser(prog="python -m twins_lib.eval", description=(
-        "Top-1, top-5 and loss on the val/ folder of the config. Another crop: image_size=... crop_pct=..."))
+        "Top-1, top-5 and loss on the val/ folder of the config. Another crop: image_size=... crop_pct=... "
+        "With a config for segmentation: the IoU of every class and their mean, on whole validation images."))
     parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped one: twins_svt_small ...")
     parser.add_argument("--checkpoint", required=True,
                         help="released PyTorch weights (.safetensors), a run's best.ckpt or one of its checkpoints")
-    parser.add_argument("--batch-size", type=int, default=64, help="images of one process at a time (64)")
-    parser.add_argument("--strict", action="store_true", help="end at the first image that cannot be read")
+    parser.add_argument("--batch-size", type=int, default=64, help="images at a time, in classification (64)")
+    parser.add_argument("--strict", action="store_true",
+                        help="end at the first image that cannot be read; segmentation always does")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     options = parser.parse_intermixed_args(arguments)
     if options.batch_size < 1:
         parser.error(f"--batch-size {options.batch_size}: must be at least 1")
     config = load_config(options.config, options.overrides)
     rank, world = start(config.device)
-    val = ImageFolder(Path(config.data, "val"))
-    model = create_model(config.model, len(val.classes))
-    if Path(options.checkpoint).name.startswith("epoch-"):
-        load_trained(model, options.checkpoint)
+    (segmentation if isinstance(config, SegmentationConfig) else classification)(config, options, rank, world)
+
+
+def trained(model, config, path):
+    """The network as it is evaluated, with the weights of a file."""
+    if Path(path).name.startswith("epoch-"):
+        load_trained(model, path)
     else:
-        load_weights(model, options.checkpoint)
+        load_weights(model, path)
     network = in_precision(model, config.precision)
 
     @ms.jit
     def compiled(images):
         return network(images)
 
+    return compiled if config.mode == "graph" else network
+
+
+def segmentation(config, options, rank, world):
+    """Print the IoU of every class."""
+    val = MaskFolder(config.data, "validation", config.reduce_zero_label)
+    backbone = create_model(config.model, dense=True)
+    multiple = backbone.smallest_side
+    forward = trained(Segmenter(backbone, len(val.classes), config.channels, config.head_channels), config,
+                      options.checkpoint)
+    loader = eval_masks(val, image_size=config.image_size, multiple=multiple, rank=rank, world=world,
+                        workers=config.workers)
+    shown = tqdm(loader, unit="image", leave=False, disable=None if rank == 0 else True)
+    figures = evaluate_masks(forward, shown, len(val.classes), world)
+    if rank == 0:
+        width = max(map(len, val.classes))
+        for name, one in zip(val.classes, figures["test_iou"]):
+            print(f"{name:{width}}  " + ("not a number: in no validation mask" if one is None else f"{one:6.2f}"))
+        absent = len(absent_classes(val.classes, figures))
+        print(f"mean IoU {figures['test_miou']:.3f} over {len(val.classes) - absent} of {len(val.classes)} classes  "
+              f"pixels {figures['test_pixel_acc']:.3f}  loss {figures['test_loss']:.3f}  "
+              f"on {figures['test_images']} images")
+
+
+def classification(config, options, rank, world):
+    """Print top-1, top-5 and loss."""
+    val = ImageFolder(Path(config.data, "val"))
+    forward = trained(create_model(config.model, len(val.classes)), config, options.checkpoint)
     loader = eval_batches(val, batch_size=options.batch_size, image_size=config.image_size, crop_pct=config.crop_pct,
                           rank=rank, world=world, workers=config.workers, strict=options.strict)
     shown = tqdm(loader, unit="batch", leave=False, disable=None if rank == 0 else True)
-    figures = evaluate(compiled if config.mode == "graph" else network, shown, world)
+    figures = evaluate(forward, shown, world)
     for complaint in complaints_of_all(loader, rank, world):
         print(f"left out: {complaint}")
     if rank == 0:

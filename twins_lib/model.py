@@ -73,6 +73,8 @@ class Twins(nn.Cell):
         num_classes (int): length of the logits.
         in_channels (int): channels of the image.
         drop_path_rate (float): stochastic depth of the last block, in [0, 1); it grows linearly from 0 at the first.
+        dense (bool): a backbone as in the original's segmentation: only `features`, LSA masks its padding, and each
+            stage of Twins-SVT ends with a LayerNorm (`norm_list`). There is no last norm and no head.
 
     Inputs: images (B, in_channels, H, W), float, H and W multiples of 4; and, while training with
     stochastic depth, `keep` from `draw_paths`.
@@ -83,12 +85,13 @@ class Twins(nn.Cell):
         TypeError: images that are not floating point.
     """
 
-    def __init__(self, variant, num_classes=1000, in_channels=3, drop_path_rate=0.0):
+    def __init__(self, variant, num_classes=1000, in_channels=3, drop_path_rate=0.0, dense=False):
         super().__init__()
         if not 0 <= drop_path_rate < 1:
             raise ValueError(f"drop_path_rate {drop_path_rate}: must be at least 0 and below 1")
         self.variant = variant
         self.in_channels = in_channels
+        self.dense = dense
         strides = np.cumprod(variant.patch_sizes)
         self.smallest_side = int(max(strides * variant.sr_ratios))
         self.drop_path_rates = tuple(np.linspace(0, drop_path_rate, sum(variant.depths)).tolist())
@@ -97,15 +100,19 @@ class Twins(nn.Cell):
             [PatchEmbed(c, dim, side) for c, dim, side in zip(below, variant.dims, variant.patch_sizes)])
         self.blocks = nn.CellList([nn.CellList(list(self._blocks_of(stage))) for stage in range(len(variant.dims))])
         self.pos_block = nn.CellList([PEG(dim) for dim in variant.dims])
-        self.norm = nn.LayerNorm((variant.dims[-1],), epsilon=1e-6)
-        self.head = Linear(variant.dims[-1], num_classes)
+        self.stage_norms = dense and variant.windows is not None
+        if self.stage_norms:
+            self.norm_list = nn.CellList([nn.LayerNorm((dim,), epsilon=1e-6) for dim in variant.dims])
+        if not dense:
+            self.norm = nn.LayerNorm((variant.dims[-1],), epsilon=1e-6)
+            self.head = Linear(variant.dims[-1], num_classes)
 
     def _blocks_of(self, stage):
         v = self.variant
         dim, heads = v.dims[stage], v.heads[stage]
         for i in range(v.depths[stage]):
             local = v.windows is not None and i % 2 == 0
-            attention = LSA(dim, heads, v.windows[stage]) if local else GSA(dim, heads, v.sr_ratios[stage])
+            attention = LSA(dim, heads, v.windows[stage], self.dense) if local else GSA(dim, heads, v.sr_ratios[stage])
             yield Block(dim, v.mlp_ratios[stage], attention)
 
     def draw_paths(self, batch_size, rng):
@@ -124,13 +131,15 @@ class Twins(nn.Cell):
         """
         self._check(images)
         maps, x, done = [], images, 0
-        for embed, blocks, peg in zip(self.patch_embeds, self.blocks, self.pos_block):
+        for stage, (embed, blocks, peg) in enumerate(zip(self.patch_embeds, self.blocks, self.pos_block)):
             tokens, size = embed(x)
             for i, block in enumerate(blocks):
                 tokens = block(tokens, size, None if keep is None else keep[done + i])
                 if i == 0:
                     tokens = peg(tokens, size)
             done += len(blocks)
+            if self.stage_norms:
+                tokens = self.norm_list[stage](tokens)
             x = to_map(tokens, size)
             maps.append(x)
         return maps
@@ -160,7 +169,7 @@ class Twins(nn.Cell):
                                  "so that no stage runs out of tokens; enlarge it")
 
 
-def create_model(name, num_classes=1000, in_channels=3, drop_path_rate=0.0):
+def create_model(name, num_classes=1000, in_channels=3, drop_path_rate=0.0, dense=False):
     """Build a Twins by its name, with fresh weights.
 
     Args:
@@ -168,6 +177,7 @@ def create_model(name, num_classes=1000, in_channels=3, drop_path_rate=0.0):
         num_classes (int): length of the logits.
         in_channels (int): channels of the image.
         drop_path_rate (float): stochastic depth of the last block, in [0, 1).
+        dense (bool): a backbone for segmentation, without a head; see `Twins`.
 
     Returns:
         A `Twins`.
@@ -177,4 +187,4 @@ def create_model(name, num_classes=1000, in_channels=3, drop_path_rate=0.0):
     """
     if name not in VARIANTS:
         raise ValueError(f"no Twins is called {name!r}; there are {', '.join(VARIANTS)}")
-    return Twins(VARIANTS[name], num_classes, in_channels, drop_path_rate)
+    return Twins(VARIANTS[name], num_classes, in_channels, drop_path_rate, dense)

@@ -9,11 +9,13 @@ import mindspore as ms
 import numpy as np
 
 from . import create_model
-from .config import ConfigError, load_config
+from .config import ConfigError, SegmentationConfig, load_config
 from .data import ImageFolder, check_same_classes, eval_batches, keyed, train_batches
 from .distributed import RunError, start, texts_of_all
 from .engine import NonFiniteLoss, Task, evaluate, fit, in_precision
 from .recipe import learning_rates, soft_cross_entropy
+from .segmentation import Segmenter, absent_classes, evaluate_masks, load_backbone, pixel_loss
+from .segmentation_data import MaskFolder, eval_masks, train_masks
 
 PATHS = 4  # what a key is for, beside those of `data.keyed`
 
@@ -85,19 +87,74 @@ def classification(config, rank=0, world=1):
     return Task(model, loss, steps, batches, validate, rates)
 
 
+def segmentation(config, rank=0, world=1):
+    """A segmentation run as the engine takes it.
+
+    Args:
+        config (SegmentationConfig): the settings.
+        rank, world (int): which of how many processes this is.
+
+    Returns:
+        engine.Task.
+
+    Raises:
+        ValueError: the folder does not hold what it must, or cannot fill one batch; a backbone that does not fit.
+    """
+    train, val = (MaskFolder(config.data, split, config.reduce_zero_label) for split in ("training", "validation"))
+    batch = config.local_batch(world)
+    ms.set_seed(config.seed)
+    backbone = create_model(config.model, drop_path_rate=config.drop_path, dense=True)
+    if config.backbone:
+        load_backbone(backbone, config.backbone)
+    model = Segmenter(backbone, len(train.classes), config.channels, config.head_channels)
+    network = in_precision(model, config.precision)
+
+    def loss(images, masks, keep):
+        return pixel_loss(network(images, keep), masks)
+
+    @ms.jit
+    def compiled(images):
+        return network(images)
+
+    def batches(epoch, first):
+        loader = train_masks(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
+                             rank=rank, world=world, start_step=first, workers=config.workers,
+                             augmentation=config.augmentation)
+        for number, (images, masks) in enumerate(loader, first):
+            draw = backbone.draw_paths(batch * world, keyed(PATHS, config.seed, epoch, number)).asnumpy()
+            yield images, masks, np.ascontiguousarray(draw[..., rank * batch:(rank + 1) * batch])
+
+    def validate(stopped):
+        loader = eval_masks(val, image_size=config.image_size, multiple=backbone.smallest_side,
+                            rank=rank, world=world, workers=config.workers)
+        figures = evaluate_masks(compiled if config.mode == "graph" else network, loader, len(val.classes), world,
+                                 stopped)
+        if figures and rank == 0 and (absent := absent_classes(val.classes, figures)):
+            logging.getLogger("twins_lib").warning("in no validation mask, so without an IoU: %s", ", ".join(absent))
+        return figures
+
+    steps = len(train) // config.batch_size
+    if not steps:
+        raise ValueError(f"{config.data}: {len(train)} training images do not fill one batch of {config.batch_size}; "
+                         "use a smaller batch_size")
+    rates = learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
+    return Task(model, loss, steps, batches, validate, rates, score="test_miou")
+
+
 def main(arguments=None):
     """Parse the command line and train; the exit code is 0 also for a run that was asked to stop."""
     parser = argparse.ArgumentParser(prog="python -m twins_lib.train", description=(
-        "Train a Twins on an image folder. Several processes: put `mpirun -n 8` or `msrun --worker_num=8 "
-        "--local_worker_num=8 --join=True` before it."))
-    parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped one: twins_svt_nano ...")
+        "Train a Twins on an image folder, or on images and masks. Several processes: put `mpirun -n 8` or "
+        "`msrun --worker_num=8 --local_worker_num=8 --join=True` before it."))
+    parser.add_argument("--config", required=True, help=(
+        "YAML file, or the name of a shipped one: twins_svt_nano, segmentation_mini ..."))
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in the output folder")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     config = load_config(options.config, options.overrides)
     rank, world = start(config.device)
-    task = classification(config, rank, world)
+    task = (segmentation if isinstance(config, SegmentationConfig) else classification)(config, rank, world)
     fit(task, config, rank, world, options.resume)
 
 

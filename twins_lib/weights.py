@@ -16,18 +16,19 @@ def torch_name(name):
     return f"{stem}.{TORCH_NAMES.get(last, last)}"
 
 
-def load_torch_state(model, state):
+def load_torch_state(model, state, leave_out=()):
     """Fill a network with the tensors of a released Twins checkpoint, all of them or none.
 
     Args:
         model (Cell): a `Twins`.
         state (dict): official (timm) parameter name to NumPy array, of the same shapes.
+        leave_out (tuple of str): as for `load_weights`.
 
     Raises:
         ValueError: names missing, unexpected or of another shape; all are listed and the model is unchanged.
     """
-    parameters = {torch_name(p.name): p for p in model.get_parameters()}
-    _check_fit({name: p.shape for name, p in parameters.items()}, {name: a.shape for name, a in state.items()})
+    parameters = _all_but(leave_out, {torch_name(p.name): p for p in model.get_parameters()})
+    _check_fit(parameters, _all_but(leave_out, state))
     for name, parameter in parameters.items():
         parameter.set_data(ms.Tensor(np.asarray(state[name], np.float32)))
 
@@ -61,12 +62,13 @@ def publish(unfinished, path):
     os.replace(unfinished, path)
 
 
-def load_weights(model, path):
+def load_weights(model, path, leave_out=()):
     """Fill a network from a MindSpore .ckpt or a PyTorch .safetensors file, all tensors or none.
 
     Args:
         model (Cell): a `Twins` of the same variant and number of classes.
         path (str or Path): the file.
+        leave_out (tuple of str): what is not asked of the file, nor taken from it: tensors whose names begin so.
 
     Raises:
         FileNotFoundError: no such file.
@@ -77,9 +79,9 @@ def load_weights(model, path):
         raise FileNotFoundError(f"{path}: no such checkpoint")
     try:
         if path.suffix == ".safetensors":
-            load_torch_state(model, read_safetensors(path))
+            load_torch_state(model, read_safetensors(path), leave_out)
         else:
-            _load_mindspore(model, path)
+            _load_mindspore(model, path, leave_out)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -95,24 +97,28 @@ def read_safetensors(path):
         raise ValueError(f"not a readable .safetensors file ({error}); get it again") from None
 
 
-def _load_mindspore(model, path):
+def _load_mindspore(model, path, leave_out):
     try:
         saved = ms.load_checkpoint(str(path))
     except Exception:  # MindSpore raises a different type for each way a file can be broken
         raise ValueError("not a readable MindSpore checkpoint; get it or save it again") from None
-    parameters = {p.name: p for p in model.get_parameters()}
-    _check_fit({name: p.shape for name, p in parameters.items()}, {name: p.shape for name, p in saved.items()})
+    parameters = _all_but(leave_out, {p.name: p for p in model.get_parameters()})
+    _check_fit(parameters, _all_but(leave_out, saved))
     for name, parameter in parameters.items():
         parameter.set_data(ms.Tensor(saved[name].asnumpy()))
+
+
+def _all_but(leave_out, named):
+    return {name: tensor for name, tensor in named.items() if not name.startswith(leave_out)}
 
 
 def _check_fit(wanted, found):
     faults = {
         "missing": sorted(wanted.keys() - found.keys()),
         "unexpected": sorted(found.keys() - wanted.keys()),
-        "of another shape": [f"{name} {tuple(found[name])} instead of {tuple(wanted[name])}"
+        "of another shape": [f"{name} {tuple(found[name].shape)} instead of {tuple(wanted[name].shape)}"
                              for name in sorted(wanted.keys() & found.keys())
-                             if tuple(found[name]) != tuple(wanted[name])],
+                             if tuple(found[name].shape) != tuple(wanted[name].shape)],
     }
     told = [f"{len(names)} {fault}: {', '.join(names)}" for fault, names in faults.items() if names]
     if told:

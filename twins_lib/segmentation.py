@@ -1,0 +1,248 @@
+"""Semantic segmentation: a Semantic FPN head on the pyramid, its loss, and the mean IoU (lesson 09).
+
+The head is that of arXiv 1901.02446, section 3, in the sizes of the original's ADE20K configuration: a feature pyramid
+of 256 channels, scale heads of 128. Three things differ from that configuration. GroupNorm, which is the head's own
+paper's choice, stands in the place of synchronised BatchNorm: it has no running statistics, so training and evaluation
+compute the same, and a batch may be shared out over any number of processes. There is no dropout before the classifier.
+And images are padded to a multiple of 32, so that each map has exactly twice the side of the next; the original
+leaves out the rows and columns that do not fill a patch.
+"""
+
+import math
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, nn, ops
+from mindspore.common.initializer import HeNormal, Normal, XavierUniform
+
+from .distributed import RunError, sum_over_processes
+from .toy import IGNORE
+from .weights import load_weights
+
+DIGIT = 4096  # counts go through float32 sums in digits to this base, so that they stay exact
+
+
+# --------------------------------------------------------------------------------------------------------- network
+
+def conv(in_channels, out_channels, side, weight_init, bias=True):
+    """A convolution that keeps height and width: (B, in_channels, H, W) -> (B, out_channels, H, W)."""
+    return nn.Conv2d(in_channels, out_channels, side, pad_mode="pad", padding=side // 2, has_bias=bias,
+                     weight_init=weight_init, bias_init="zeros")
+
+
+def nearest(maps, factor):
+    """Each value of (B, C, H, W) as a square of factor × factor: (B, C, factor·H, factor·W)."""
+    B, C, H, W = maps.shape
+    wide = ops.broadcast_to(maps.reshape(B, C, H, 1, W, 1), (B, C, H, factor, W, factor))
+    return wide.reshape(B, C, factor * H, factor * W)
+
+
+def bilinear(maps, size):
+    """Resize (B, C, H, W) to the height and width `size`, linear between the centres of pixels."""
+    return ops.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+class ScaleHead(nn.Cell):
+    """Bring one level of the pyramid to the size of the first: 3×3 convolution, GroupNorm, ReLU and ×2, repeated.
+
+    Args:
+        in_channels (int): channels that come in.
+        channels (int): channels that come out, a multiple of 4 (the channels of a group of GroupNorm).
+        doublings (int): how often the side is doubled; for 0 there is one convolution and no upsampling.
+
+    Inputs: (B, in_channels, H, W). Outputs: (B, channels, H·2^doublings, W·2^doublings).
+    """
+
+    def __init__(self, in_channels, channels, doublings):
+        super().__init__()
+        self.doublings = doublings
+        widths = [in_channels] + [channels] * max(doublings, 1)
+        self.convs = nn.CellList([conv(a, b, 3, HeNormal(), bias=False) for a, b in zip(widths, widths[1:])])
+        self.norms = nn.CellList([nn.GroupNorm(channels // 4, channels) for _ in self.convs])
+
+    def construct(self, x):
+        for convolve, norm in zip(self.convs, self.norms):
+            x = ops.relu(norm(convolve(x)))
+            if self.doublings:
+                x = bilinear(x, (2 * x.shape[2], 2 * x.shape[3]))
+        return x
+
+
+class SemanticFPNHead(nn.Cell):
+    """From the maps of a pyramid to the logits of each pixel of its first map.
+
+    Args:
+        dims (sequence of int): channels of the maps, finest first.
+        classes (int): K.
+        channels (int): channels of the feature pyramid.
+        head_channels (int): channels of the scale heads, a multiple of 4.
+
+    Inputs: maps (B, dims[i], H/2^i, W/2^i). Outputs: logits (B, K, H, W).
+
+    Raises:
+        ValueError: head_channels that cannot be grouped.
+    """
+
+    def __init__(self, dims, classes, channels=256, head_channels=128):
+        super().__init__()
+        if head_channels % 4 or head_channels < 4:
+            raise ValueError(f"head_channels {head_channels}: must be a multiple of 4, the channels of a group")
+        self.lateral = nn.CellList([conv(dim, channels, 1, XavierUniform()) for dim in dims])
+        self.smooth = nn.CellList([conv(channels, channels, 3, XavierUniform()) for _ in dims])
+        self.scale = nn.CellList([ScaleHead(channels, head_channels, level) for level in range(len(dims))])
+        self.classifier = conv(head_channels, classes, 1, Normal(0.01))
+
+    def pyramid(self, maps):
+        """Every level, with what all coarser levels know added to it: (B, channels, H/2^i, W/2^i)."""
+        laterals = [lateral(one) for lateral, one in zip(self.lateral, maps)]
+        coarser = laterals[-1]
+        levels = [coarser]
+        for finer in laterals[-2::-1]:  # of the list of maps: to slice a CellList would rename its parameters
+            coarser = finer + nearest(coarser, 2)
+            levels.append(coarser)
+        return [smooth(level) for smooth, level in zip(self.smooth, levels[::-1])]
+
+    def construct(self, maps):
+        first, *others = [scale(level) for scale, level in zip(self.scale, self.pyramid(maps))]
+        for other in others:
+            first = first + other
+        return self.classifier(first)
+
+
+class Segmenter(nn.Cell):
+    """A class for each pixel of an image of any size.
+
+    Right and bottom are padded with zeros, the mean colour, to a multiple of `backbone.smallest_side` (32 pixels in
+    all released variants): every stage and every sub-sampling then comes out even. The logits are cropped again.
+    Windows that hang over the grid of tokens are another matter: LSA pads these itself, and masks the padding in a
+    backbone made with dense=True.
+
+    Args:
+        backbone (Twins): best made with dense=True.
+        classes (int): K.
+        channels, head_channels (int): of `SemanticFPNHead`.
+
+    Inputs: images (B, 3, H, W), float; and, while training with stochastic depth, `keep` from backbone.draw_paths.
+    Outputs: logits (B, K, H, W).
+    """
+
+    def __init__(self, backbone, classes, channels=256, head_channels=128):
+        super().__init__()
+        self.in_channels = backbone.in_channels
+        self.backbone = backbone
+        self.head = SemanticFPNHead(backbone.variant.dims, classes, channels, head_channels)
+
+    def construct(self, images, keep=None):
+        *front, H, W = images.shape
+        bottom, right = -H % self.backbone.smallest_side, -W % self.backbone.smallest_side
+        if bottom or right:
+            images = ops.Pad(((0, 0),) * len(front) + ((0, bottom), (0, right)))(images)
+        logits = self.head(self.backbone.features(images, keep))
+        return bilinear(logits, (H + bottom, W + right))[:, :, :H, :W]
+
+
+def load_backbone(backbone, path):
+    """Fill a backbone from a classification checkpoint: all but its last norm and head. `norm_list` stays as it is.
+
+    Args:
+        backbone (Twins): made with dense=True; not yet part of a `Segmenter`, which changes the parameters' names.
+        path (str or Path): as for `twins_lib.load_weights`, which also says what is raised.
+    """
+    load_weights(backbone, path, leave_out=("norm.", "head.", "norm_list."))
+
+
+# ------------------------------------------------------------------------------------------------------------ loss
+
+def pixel_loss(logits, masks, ignore=IGNORE):
+    """Cross-entropy of every pixel that counts, summed and divided by the number of all pixels.
+
+    Dividing by all, as the original does, makes the mean over processes and over accumulated batches the loss of the
+    whole batch, wherever the pixels to ignore are.
+
+    Args:
+        logits (Tensor): (B, K, H, W), float; the sum is taken in float32.
+        masks (Tensor): (B, H, W), int32, each a class below K or `ignore`.
+        ignore (int): the label of pixels that do not count.
+
+    Returns:
+        Tensor without axes, float32.
+    """
+    rows = logits.astype(ms.float32).transpose(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    return ops.cross_entropy(rows, masks.reshape(-1), ignore_index=ignore, reduction="sum") / masks.size
+
+
+# --------------------------------------------------------------------------------------------------------- mean IoU
+
+def confusion(predicted, truth, classes, ignore=IGNORE):
+    """How often each class was taken for each: int64 array (K, K), rows the truth, columns the prediction.
+
+    Matrices of several images or processes add up to that of all. Pixels whose truth is `ignore` are not in it.
+
+    Args:
+        predicted, truth (array): integers of the same shape, predictions below K.
+        classes (int): K.
+        ignore (int): the label of pixels that do not count.
+    """
+    counts = truth != ignore
+    pairs = classes * truth[counts].astype(np.int64) + predicted[counts]
+    return np.bincount(pairs, minlength=classes ** 2).reshape(classes, classes)
+
+
+def iou(counts):
+    """Intersection over union of every class: float64 array (K,), from a confusion matrix (K, K).
+
+    A class that the truth does not hold is nan and does not belong in the mean, so that is `np.nanmean(iou(counts))`.
+    (Where such a class was predicted, others say 0. The pixels count against the classes they were taken from.)
+    """
+    right, there, said = np.diag(counts), counts.sum(1), counts.sum(0)
+    return np.where(there > 0, right / np.maximum(there + said - right, 1), np.nan)
+
+
+def sum_counts(counts, world):
+    """Add up an array of counts over all processes, exactly: int64, below 2^48."""
+    digits = np.stack([counts // DIGIT ** place % DIGIT for place in range(4)])
+    digits = sum_over_processes(digits, world).astype(np.int64)
+    return sum(DIGIT ** place * digit for place, digit in enumerate(digits))
+
+
+def evaluate_masks(forward, samples, classes, world=1, stopped=lambda: False):
+    """Mean IoU, share of right pixels and loss over all images of all processes, at the size of the masks.
+
+    Args:
+        forward (callable): images (1, 3, H, W), a Tensor -> logits (1, K, H, W).
+        samples (iterable): of arrays image (3, H, W), size (2,), the part of it that is not padding, and mask (h, w).
+            The logits are resized from that part to the mask.
+        classes (int): K.
+        world (int): processes that share the images.
+        stopped (callable): asked before every image; when true the evaluation is given up.
+
+    Returns:
+        {"test_loss", "test_miou" and "test_pixel_acc", percent, "test_iou", a list with None for classes that are not
+        in any mask, "test_images"}; or None if given up.
+
+    Raises:
+        RunError: no pixel counts.
+    """
+    counts, loss, images = np.zeros((classes, classes), np.int64), 0.0, 0
+    for image, (height, width), mask in samples:
+        if stopped():
+            return None
+        logits = forward(Tensor(image[None]))[:, :, :int(height), :int(width)]
+        if logits.shape[2:] != mask.shape:
+            logits = bilinear(logits, mask.shape)
+        loss += float(pixel_loss(logits, Tensor(mask[None].astype(np.int32))).asnumpy()) * mask.size
+        counts += confusion(logits.asnumpy()[0].argmax(0), mask, classes)
+        images += 1
+    counts = sum_counts(counts, world)
+    loss, images = sum_over_processes([loss, images], world)
+    if not counts.any():
+        raise RunError("no pixel of the validation masks counts; are all of them labelled 255?")
+    percent = 100 * iou(counts)
+    return {"test_loss": loss / counts.sum(), "test_miou": float(np.nanmean(percent)),
+            "test_pixel_acc": 100 * np.trace(counts) / counts.sum(),
+            "test_iou": [None if math.isnan(one) else one for one in percent.tolist()], "test_images": int(images)}
+
+
+def absent_classes(names, figures):
+    """Names of the classes that no validation mask holds."""
+    return [name for name, one in zip(names, figures["test_iou"]) if one is None]
