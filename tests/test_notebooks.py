@@ -1,5 +1,6 @@
 """House rules of the notebooks, each shown to catch a planted fault; and that nbval compares outputs for real."""
 
+import ast
 import json
 import re
 import subprocess
@@ -14,6 +15,9 @@ from twins_lib.teach.refresh import NotebookFailed, main, run, write
 FOLDER = Path(__file__).parents[1] / "notebooks"
 LESSONS = sorted(FOLDER.glob("*.ipynb"))
 SOLUTIONS = sorted(FOLDER.glob("solutions/*.ipynb"))
+TEMPLATE = FOLDER / "assets" / "template.ipynb"
+LANGUAGES = [folder for folder in sorted(FOLDER.glob("[a-z][a-z]")) if folder.is_dir()]
+TRANSLATIONS = [path for folder in LANGUAGES for path in sorted(folder.rglob("*.ipynb"))]
 SECTIONS = ["You will", "Before you start", "Exercises", "Recap"]
 # Lines that give nothing of an answer away: what the lesson's stub has too, and forms of the language.
 STUB = re.compile(r'(def |class |"""|check\.|print\(|import |from |except |#|@)')
@@ -75,12 +79,41 @@ def leaks(lesson, solution):
     return [line.strip() for line in lines if len(squeeze(line)) >= 20 and squeeze(line) in told]
 
 
+class WithoutWords(ast.NodeTransformer):
+    """Take the words out of strings, but not what is computed inside them."""
+
+    def visit_Constant(self, node):
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node):
+        computed = [self.visit(part) for part in node.values if isinstance(part, ast.FormattedValue)]
+        return ast.JoinedStr(sorted(computed, key=ast.dump))
+
+
+def skeleton(code):
+    """What a translation must not change: the code without comments and without the words of its strings."""
+    return ast.dump(WithoutWords().visit(ast.parse(code)))
+
+
+def drift(original, translation):
+    """Where a translation is not the same notebook as its original, in words."""
+    if [cell["id"] for cell in original["cells"]] != [cell["id"] for cell in translation["cells"]]:
+        yield "other cells: their ids, in order, must be those of the original"
+        return
+    for number, (cell, other) in enumerate(zip(original["cells"], translation["cells"]), start=1):
+        if (cell["cell_type"], cell["metadata"].get("tags")) != (other["cell_type"], other["metadata"].get("tags")):
+            yield f"cell {number} has another type or other tags"
+        elif cell["cell_type"] == "code" and skeleton(text(cell["source"])) != skeleton(text(other["source"])):
+            yield f"cell {number} has other code"
+
+
 @pytest.fixture(params=LESSONS, ids=lambda path: path.stem)
 def lesson(request):
     return request.param
 
 
-@pytest.fixture(params=LESSONS + SOLUTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.fixture(params=[*LESSONS, *SOLUTIONS, TEMPLATE, *TRANSLATIONS],
+                ids=lambda path: f"{path.parent.name}-{path.stem}")
 def notebook(request):
     return request.param
 
@@ -98,6 +131,16 @@ def test_a_notebook_keeps_the_house_rules(notebook):
 
 def test_a_lesson_has_its_sections(lesson):
     assert missing_sections(read(lesson)) == []
+
+
+def test_the_template_has_the_sections_of_a_lesson():
+    assert missing_sections(read(TEMPLATE)) == []
+
+
+@pytest.mark.parametrize("translation", TRANSLATIONS, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_a_translation_is_the_same_notebook_in_other_words(translation):
+    original = FOLDER / Path(*translation.relative_to(FOLDER).parts[1:])
+    assert list(drift(read(original), read(translation))) == []
 
 
 def test_a_lesson_has_solutions_that_have_not_leaked(lesson):
@@ -146,6 +189,22 @@ def test_a_planted_fault_is_found(plant, said):
 
 def test_a_missing_section_is_found():
     assert missing_sections(good_notebook()) == ["You will", "Before you start", "Exercises"]
+
+
+def test_a_translation_may_change_words_and_nothing_else():
+    def notebook(prose, code, **changed):
+        return {"cells": [{"cell_type": "markdown", "id": "a", "metadata": {}, "source": prose},
+                          {"cell_type": "code", "id": "b", "metadata": {}, "source": code, **changed}]}
+
+    english = notebook("# Windows", 'n = 49  # keys\nprint(f"{n} keys of {n + 1}")')
+    german = 'n = 49  # Schlüssel\nprint(f"von {n + 1} sind es {n}")'
+    assert list(drift(english, notebook("# Fenster", german))) == []
+    for other, said in [(notebook("# Fenster", german.replace("49", "50")), "code"),
+                        (notebook("# Fenster", german.replace("{n}", "{n - 1}")), "code"),
+                        (notebook("# Fenster", german, metadata={"tags": ["nbval-skip"]}), "tags"),
+                        (notebook("# Fenster", german, id="c"), "ids")]:
+        (fault,) = drift(english, other)
+        assert said in fault
 
 
 def test_a_planted_leak_is_found_in_code_and_in_prose(lesson):

@@ -1,7 +1,7 @@
 """Run notebooks and store their outputs: what `make refresh` does after a lesson was edited.
 
     python -m twins_lib.teach.refresh notebooks/01_patch_embedding.ipynb
-    python -m twins_lib.teach.refresh --times notebooks/*.ipynb    only says which cells take how long
+    python -m twins_lib.teach.refresh --times notebooks/01_patch_embedding.ipynb    only says which cells take long
 """
 
 import argparse
