@@ -8,7 +8,7 @@ import pytest
 from conftest import watched_page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from twins_lib.teach.pages import build_pages, build_slides, describe, main, modules
+from twins_lib.teach.pages import build_pages, build_slides, describe, in_pieces, main, modules, slides_by_default
 
 pytest_plugins = ["pytester"]
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -122,11 +122,40 @@ def test_a_lesson_without_prose_is_described_by_nothing():
     assert describe(notebook(new_markdown_cell("# Title"))) == ""
 
 
+def kinds(notebook):
+    """The slide type of each piece after division."""
+    slides_by_default(notebook)
+    return [cell.metadata["slideshow"]["slide_type"] for cell in notebook.cells]
+
+
 def test_slides_follow_the_headings(notebooks, tmp_path):
     build_slides(notebooks, tmp_path / "slides")
     page = (tmp_path / "slides" / "01_dots.html").read_text(encoding="utf-8")
-    assert page.count("<section") == 5   # two slides side by side; in the first, the title and "Before you start"
+    assert page.count("<section") == 4   # two slides side by side, each in a section of its own
     assert page.index("These were dots.") < page.index("<section", page.index("A “dot”")) < page.index("More of them")
+
+
+def test_what_does_not_fit_goes_below_and_introductions_stay_with_what_they_introduce():
+    def long():
+        return new_code_cell("\n".join(f"x{n} = {n}" for n in range(20)))
+
+    text = notebook(new_markdown_cell("# Title\n\nA sentence.\n\n## Part"), long(), long(),
+                    new_markdown_cell("After.\n\nIn code:"), long(), new_markdown_cell("### Small\n\nWords."))
+    assert kinds(text) == ["slide", "-", "slide", "-", "subslide", "-", "subslide", "-", "-", "-"]
+
+
+def test_a_slide_type_of_the_author_is_kept():
+    skipped, below = new_code_cell("import a"), new_markdown_cell("One.\n\nTwo.")
+    skipped.metadata["slideshow"], below.metadata["slideshow"] = {"slide_type": "skip"}, {"slide_type": "subslide"}
+    text = notebook(new_markdown_cell("# Title"), skipped, below, new_markdown_cell("Three."))
+    assert kinds(text) == ["slide", "skip", "subslide", "-"]
+
+
+def test_formulas_and_fences_are_not_cut():
+    (cell,) = in_pieces(new_markdown_cell("```\na\n\nb\n```"))
+    assert cell.source == "```\na\n\nb\n```\n"
+    formulas = new_markdown_cell("$$a$$\n\n$$\nb\n\nc\n$$\n\nWords.")
+    assert [piece.source for piece in in_pieces(formulas)] == ["$$a$$\n", "$$\nb\n\nc\n$$\n", "Words.\n"]
 
 
 def test_the_real_pages_are_complete_and_build_without_a_warning(real_site):
@@ -154,8 +183,28 @@ def test_slides_in_a_browser(notebooks, tmp_path, page):
     build_slides(notebooks, tmp_path / "slides")
     page.goto((tmp_path / "slides" / "01_dots.html").as_uri())
     page.wait_for_selector("mjx-container svg", state="attached")
-    assert page.evaluate("Reveal.getTotalSlides()") == 3
+    assert page.evaluate("Reveal.getTotalSlides()") == 2
     assert page.text_content("#live") == "alive"
+
+
+def test_no_real_slide_is_higher_than_the_screen(tmp_path, browser):
+    build_slides(FOLDER, tmp_path)
+    for name in sorted(path.stem for path in FOLDER.glob("*.ipynb")):
+        page, complaints = watched_page(browser)
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        page.evaluate("MathJax.startup.promise")
+        slides = page.evaluate("""Reveal.getSlides().map(slide => {
+            const place = Reveal.getIndices(slide);
+            Reveal.slide(place.h, place.v);
+            fit();
+            return {place, zoom: +slide.style.zoom, hidden: slide.scrollHeight - slide.clientHeight};
+        })""")
+        page.close()
+        assert complaints == []
+        assert len(slides) > 10
+        assert [slide for slide in slides if slide["hidden"] > 2] == [], name
+        small = [slide["place"] for slide in slides if slide["zoom"] < 0.8]
+        assert len(small) <= 1, name   # the explorer of lesson 07 shows itself in one piece
 
 
 def test_the_real_pages_in_a_browser(real_site, page):

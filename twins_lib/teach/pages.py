@@ -32,6 +32,7 @@ from .refresh import run, told, write
 
 TITLE = "How vision transformers work"
 SITE = Path(__file__).parent / "site"
+SLIDE = 640   # how high the text of a slide may be, in pixels of 700
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -77,6 +78,14 @@ def gather(folder, source, execute):
     return failed
 
 
+def gather_guides(folder, source):
+    """Bring what teachers and authors read; returns the names of the files that there are."""
+    guides = [path for path in (folder / "TEACHING.md", folder.parent / "CONTRIBUTING.md") if path.exists()]
+    for path in guides:
+        put(source / path.name, path.read_bytes())
+    return [path.name for path in guides]
+
+
 def put(path, content):
     """Write a file unless it has this content already: what is not touched is not built again."""
     if not path.exists() or path.read_bytes() != content:
@@ -97,8 +106,8 @@ def describe(notebook):
     return sentence + (f" *{minutes[1]} minutes.*" if minutes else "")
 
 
-def write_index(source, lessons, solutions, library):
-    """The first page, with every lesson's title, first sentence, minutes and solutions; and the glossary."""
+def write_index(source, lessons, solutions, guides, library):
+    """The first page, with every lesson's title, first sentence, minutes and solutions; guides; and the glossary."""
     numbered = {path.name[:2]: path for path in solutions}
     lines = []
     for path in lessons:
@@ -106,9 +115,11 @@ def write_index(source, lessons, solutions, library):
         links = f" [Solutions]({answers.as_posix()})." if answers else ""
         lines.append(f"- [](<{path.as_posix()}>)\\\n  {describe(nbformat.read(source / path, as_version=4))}{links}")
     page = (SITE / "index.md").read_text(encoding="utf-8")
+    lines += [f"- [](<{name}>)" for name in guides]
     if library:
         lines.append("- [The library](library/index.md): every public function, with shapes and sources.")
     page = page.replace("{{lessons}}", "\n".join(lines)).replace("{{library}}", "library/index" if library else "")
+    page = page.replace("{{guide_names}}", "\n".join(guides))
     page = page.replace("{{lesson_names}}", "\n".join(path.with_suffix("").as_posix() for path in lessons))
     page = page.replace("{{solution_names}}", "\n".join(path.with_suffix("").as_posix() for path in solutions))
     put(source / "index.md", page.encode())
@@ -162,7 +173,7 @@ def build_pages(folder, out, execute=False, library=False):
     source = work / "source"
     lessons, solutions = find_notebooks(folder)
     failed = gather(folder, source, execute)
-    write_index(source, lessons, solutions, library)
+    write_index(source, lessons, solutions, gather_guides(folder, source), library)
     wanted = lessons + solutions
     if library:
         wanted += write_library(source)
@@ -240,7 +251,7 @@ def give_alt_texts(page, alts):
 def build_slides(folder, out):
     """Slides of all lessons of a folder, as they are stored, with a page that lists them.
 
-    A lesson's own slide metadata is used where there is any; `slides_by_default` makes it where there is none.
+    A cell's own slide type (JupyterLab: Property Inspector → Slide Type) is kept; the others get one by their size.
     """
     lessons, _ = find_notebooks(folder)
     out.mkdir(parents=True, exist_ok=True)
@@ -271,26 +282,67 @@ def build_slides(folder, out):
 
 
 def slides_by_default(notebook):
-    """Divide a notebook that marks no slides itself.
+    """Divide a notebook into slides: what a cell's own slide type does not say, its size decides.
 
-    Every heading starts a slide, to the right of the one before if it is # or ##, else below it. Other prose starts one
-    below, too, but stays on the slide before when a heading follows in the same cell. Code stays with its prose.
+    A heading # or ## starts a slide to the right of the one before. What does not fit any more goes to a slide below.
+    A heading stays with what follows it, and a sentence before code with the code, if both fit.
     """
-    if any("slideshow" in cell.metadata for cell in notebook.cells):
-        return
-    cells = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.metadata["slideshow"] = {"slide_type": "-"}
-            cells.append(cell)
-            continue
-        parts = [part for part in re.split(r"^(?=#+ )", cell.source, flags=re.MULTILINE) if part.strip()]
-        for part in parts:
-            kind = "slide" if part.startswith(("# ", "## ")) else "subslide"
-            if not part.startswith("#") and part is not parts[-1]:
-                kind = "-"
-            cells.append(nbformat.v4.new_markdown_cell(part, metadata={"slideshow": {"slide_type": kind}}))
-    notebook.cells = cells
+    pieces = [piece for cell in notebook.cells for piece in in_pieces(cell)]
+    heights = [height(piece) for piece in pieces]
+    room, after_heading = 0, False
+    for n, piece in enumerate(pieces):
+        prose = piece.cell_type == "markdown"
+        heading = prose and piece.source.startswith("#")
+        needed = heights[n]
+        if prose and n + 1 < len(pieces) and (heading or pieces[n + 1].cell_type == "code"):
+            needed += heights[n + 1]
+        too_long = min(needed, SLIDE) > room and not after_heading
+        by_size = "slide" if heading and piece.source.startswith(("# ", "## ")) else "subslide" if too_long else "-"
+        kind = piece.metadata.setdefault("slideshow", {"slide_type": by_size}).get("slide_type", by_size)
+        if kind in ("slide", "subslide"):
+            room = SLIDE
+        if kind not in ("skip", "notes"):
+            room, after_heading = room - heights[n], heading
+    notebook.cells = pieces
+
+
+def in_pieces(cell):
+    """A cell of prose as one cell a paragraph, list, table or formula; any other or one with a slide type as it is."""
+    if cell.cell_type != "markdown" or "slideshow" in cell.metadata:
+        return [cell]
+    pieces, fenced = [""], False
+    for line in cell.source.splitlines():
+        fenced ^= line.startswith(("```", "$$")) and not (line.count("$$") == 2)
+        if fenced or line.strip():
+            pieces[-1] += line + "\n"
+        elif pieces[-1]:
+            pieces.append("")
+    return [nbformat.v4.new_markdown_cell(piece) for piece in pieces if piece]
+
+
+def height(cell):
+    """About how many of a slide's pixels a cell takes."""
+    if cell.cell_type == "markdown":
+        lines = cell.source.splitlines()
+        if lines[0].startswith("|"):
+            return 44 * len(lines)
+        if lines[0].startswith("#"):
+            return 70
+        return 20 + 36 * sum(1 + len(item) // 85 for item in re.split(r"\n(?=- |\d\. )", cell.source))
+    shown = "hide-input" not in cell.metadata.get("tags", [])
+    return shown * (30 + 21 * len(cell.source.splitlines())) + sum(map(height_of_output, cell.outputs))
+
+
+def height_of_output(output):
+    """The same for what a cell has put out; a picture is at most 480 pixels high, as slides.css has it."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return 20 + min(480, int.from_bytes(b64decode(data["image/png"][:32])[20:24], "big"))
+    if "text/html" in data:
+        return 30 + 40 * data["text/html"].count("<tr") or SLIDE
+    if "text/markdown" in data:
+        return 44 * len(data["text/markdown"].splitlines())
+    return 20 + 21 * len(data["text/plain"].splitlines())
 
 
 def main(arguments=None):
