@@ -439,8 +439,8 @@ class _Run:
         """A progress bar on a terminal, a log line now and then elsewhere, nothing on other ranks than 0."""
         now, steps, images = self.progress, self.task.steps, self.config.batch_size
         if self.rank == 0 and sys.stderr.isatty():
-            with tqdm(total=steps * images, initial=now.step * images, unit="img", unit_scale=True, leave=False,
-                      desc=f"epoch {now.epoch}/{self.config.epochs}", dynamic_ncols=True) as bar:
+            with tqdm(total=steps * images, initial=now.step * images, unit="img", unit_scale=steps * images >= 10_000,
+                      leave=False, desc=f"epoch {now.epoch}/{self.config.epochs}", dynamic_ncols=True) as bar:
                 def advance(loss, rate, norm):
                     bar.set_postfix(loss=f"{loss:.3f}", lr=f"{rate:.2e}", norm=f"{norm:.2f}", refresh=False)
                     bar.update(images)
@@ -462,6 +462,7 @@ class _Run:
 def draw_curve(history, path):
     """Loss and accuracy of every epoch as a picture; colours and line styles that colour-blind readers tell apart."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     epochs = [line["epoch"] for line in history]
@@ -473,7 +474,8 @@ def draw_curve(history, path):
     for axes, (label, lines) in zip(figure.subplots(1, 2), looks.items()):
         for key, colour, style in lines:
             axes.plot(epochs, [line.get(key, math.nan) for line in history], style, color=colour, marker=".", label=key)
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.set(xlabel="epoch", ylabel=label, ylim=(0, 100) if "%" in label else None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
