@@ -10,7 +10,7 @@ from mindspore import Tensor, nn
 from scipy.signal import convolve2d
 
 import twins_lib
-from twins_lib import GSA, LSA, PEG, VARIANTS, Block, attention_maps, cost, recipe
+from twins_lib import GSA, LSA, PEG, VARIANTS, Block, attention_maps, config, cost, data, recipe, segmentation
 from twins_lib.teach import lesson_05, quiz
 
 PROOFS = {}
@@ -443,3 +443,153 @@ def _():
     after = [np.asarray(picture) for picture in pictures()]
     assert [np.allclose(a, b, atol=1e-7) for a, b in zip(before, after)] == [True, True, False]
     return "c"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 08 Bug lab
+# ---------------------------------------------------------------------------------------------------------------------
+
+class WidthFirst(GSA):
+    def queries_keys_values(self, tokens, size):
+        return super().queries_keys_values(tokens, size[::-1])
+
+
+@proves("08.1")
+def _():
+    right, wrong = GSA(8, 2, 2), WidthFirst(8, 2, 2)
+    state = {p.name: p for p in right.get_parameters()}
+    rng = np.random.default_rng(0)
+    for p in right.get_parameters():
+        p.set_data(Tensor(rng.normal(0, 0.5, p.shape), ms.float32))
+    for p in wrong.get_parameters():
+        p.set_data(state[p.name])
+    for size, same in (((4, 4), True), ((4, 6), False)):
+        x = tokens(size, 8)
+        assert np.array_equal(right(x, size).asnumpy(), wrong(x, size).asnumpy()) == same
+    return "c"
+
+
+@proves("08.2")
+def _():
+    size, token = (16, 16), 9 * 16 + 6   # inside its window of 4×4, rows 8 to 11, columns 4 to 7
+    block, peg, x = Block(16, 4, LSA(16, 2, 4)), PEG(16), tokens((16, 16), 16)
+    changed = x.asnumpy().copy()
+    changed[0, token] += np.arange(16)
+    before, after = (peg(block(part, size), size).asnumpy() for part in (x, Tensor(changed)))
+    return int((np.abs(after - before).sum(-1) > 0).sum())
+
+
+@proves("08.3")
+def _():
+    model = twins_lib.create_model("twins_svt_nano", num_classes=10, drop_path_rate=0.5)
+    image, rng = Tensor(np.random.default_rng(0).normal(size=(1, 3, 64, 64)), ms.float32), np.random.default_rng(0)
+    dropping = [model(image, model.draw_paths(1, rng)).asnumpy() for _ in range(2)]
+    assert not np.array_equal(*dropping)
+    assert np.array_equal(model(image).asnumpy(), model(image).asnumpy())
+    return "d"
+
+
+@proves("08.4")
+def _():
+    def says_always_yes(weights):
+        return True
+
+    right, wrong = np.full((2, 2), 0.5), np.ones((2, 2))
+    assert says_always_yes(right) and says_always_yes(wrong)
+    assert np.allclose(right.sum(1), 1) and not np.allclose(wrong.sum(1), 1)
+    return "a"
+
+
+@proves("08.5")
+def _():
+    scores = np.random.default_rng(0).normal(size=(6, 6))
+    keys, queries = (np.exp(scores) / np.exp(scores).sum(axis, keepdims=True) for axis in (1, 0))
+    assert keys.shape == queries.shape
+    assert np.allclose(keys.sum(1), 1) and not np.allclose(queries.sum(1), 1)
+    return "c"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 09 Dense prediction
+# ---------------------------------------------------------------------------------------------------------------------
+
+@proves("09.1")
+def _():
+    truth, predicted = np.array([[1, 1, 1, 1, 0, 0, 0, 0]]), np.array([[1, 1, 1, 0, 1, 1, 0, 0]])
+    return float(segmentation.iou(segmentation.confusion(predicted, truth, 2))[1])
+
+
+@proves("09.2")
+def _():
+    truth, predicted = np.array([[0, 0, 1, 1]]), np.array([[0, 0, 1, 0]])
+    two, three = (segmentation.iou(segmentation.confusion(predicted, truth, classes)) for classes in (2, 3))
+    assert np.isnan(three[2]) and np.nanmean(three) == np.nanmean(two)
+    return "d"
+
+
+@proves("09.3")
+def _():
+    model = twins_lib.create_model("twins_svt_nano", num_classes=10)
+    head = segmentation.SemanticFPNHead(VARIANTS["twins_svt_nano"].dims, 3, channels=8, head_channels=4)
+    logits = head(model.features(Tensor(np.zeros((1, 3, 256, 128)), ms.float32)))
+    return logits.shape[2] * logits.shape[3]
+
+
+@proves("09.4")
+def _():
+    small, large = (cost.predict("twins_pcpvt_small", side, side).attention_macs for side in (224, 448))
+    return large // small
+
+
+@proves("09.5")
+def _():
+    size, lsa = (4, 5), LSA(8, 2, 4, mask_padding=True)
+    x = tokens(size, 8)
+    q, k, _ = lsa.queries_keys_values(x, size)
+    masked, unmasked = (lsa.attend.weights(q, k, bias).asnumpy() for bias in (lsa.padding_bias(x, size), None))
+
+    def on_pads(weights):   # window 1 has one real column and three of pads
+        return weights.reshape(2, 2, 16, 4, 4)[1, ..., 1:].sum((-1, -2))
+
+    assert on_pads(masked).max() == 0 and on_pads(unmasked).min() > 0.5
+    return "c"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 10 ImageNet and Ascend
+# ---------------------------------------------------------------------------------------------------------------------
+
+@proves("10.1")
+def _():
+    official = config.load_config("twins_svt_small")
+    assert official.peak_lr == 5e-4 * 2048 / 512   # the rule, on a value of the official logs
+    return 5e-4 * 16 * 64 / 512
+
+
+@proves("10.2")
+def _():
+    return 1_281_167 // 1024
+
+
+@proves("10.3")
+def _():
+    in_order = [data.keyed(0, 1, image).random() for image in range(5)]
+    after_a_kill = [data.keyed(0, 1, image).random() for image in (3, 4)]
+    assert in_order[3:] == after_a_kill and len(set(in_order)) == 5
+    return "b"
+
+
+@proves("10.4")
+def _():
+    gradients = np.random.default_rng(0).normal(size=(32, 500)).astype(np.float32)
+    whole = gradients.mean(0)
+    shared = (gradients[::2].mean(0) + gradients[1::2].mean(0)) / 2
+    assert 0 < np.abs(whole - shared).max() < 1e-6
+    return "c"
+
+
+@proves("10.5")
+def _():
+    mean = (np.array([10, 0]) + np.array([0, 1])) / 2
+    (clipped,) = recipe.clip_by_global_norm((Tensor(mean, ms.float32),), 5.0)
+    return str(tuple(round(float(x), 2) for x in clipped.asnumpy()))
