@@ -1,11 +1,14 @@
 """Lesson 08: each bug is found by its own check and no other, the right network by none; and the exercises' checks."""
 
+import json
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
 
 import twins_lib
+from twins_lib import toy
 from twins_lib.attention import split_heads
 from twins_lib.position import to_map
 from twins_lib.teach import bug_training, bugs, checkup
@@ -120,6 +123,13 @@ def test_the_training_run_leaves_a_finished_file_alone(tmp_path):
     with pytest.raises(SystemExit, match="already there"):
         bug_training.main(["--output", str(path)])
     assert set(bug_training.TRAINED) == {"none", *NAMES} - {"footprint", "repeat"}
+
+
+def test_the_stored_run_is_that_of_the_command():
+    card = json.loads((bug_training.ASSETS / "bug_lab.json").read_text())
+    assert tuple(card["loss"]) == tuple(card["accuracy"]) == bug_training.TRAINED
+    assert card["data"] == toy.checksum(*toy.silhouettes(card["test_images"], seed=1000, size=card["size"]))
+    assert all(np.shape(card["loss"][bug]) == (len(card["seeds"]), card["epochs"]) for bug in bug_training.TRAINED)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
