@@ -1,5 +1,6 @@
 """Two processes under each launcher: the same training as one, and a clear end when one of them dies."""
 
+import json
 import os
 import shutil
 import signal
@@ -152,6 +153,25 @@ def test_msrun_ends_all_when_one_dies_and_one_goes_on(root, single):
     assert time.time() - saved < 60 and not alive(str(root / "hurt.py"))
     run(train_program.main, [str(word) for word in words] + ["--resume"])
     assert_close(newest(output), single)
+
+
+def test_one_stopped_and_resumed_by_two_equals_one(root, single, monkeypatch):
+    config, output = write_config(root), root / "grows"
+
+    def stop_in_the_second_epoch(*key, original=train_program.keyed):
+        if key == (train_program.PATHS, 0, 1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*key)
+
+    monkeypatch.setattr(train_program, "keyed", stop_in_the_second_epoch)
+    run(train_program.main, ["--config", str(config), f"output={output}"])
+    assert sorted((output / "checkpoints").iterdir())[-1].name == "epoch-0001-step-000002.safetensors"
+    said, code = launch(msrun(root / "growing", root / "hurt.py", f"{signal.SIGTERM.value},99,0", "--config", config,
+                              f"output={output}", "--resume"))
+    assert code == 0, said
+    assert_close(newest(output), single)
+    lines = (output / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["processes"] for line in lines] == [1, 2, 2]
 
 
 def test_unreadable_images_of_both_processes_are_each_named_once(root, single, tmp_path):
