@@ -166,8 +166,7 @@ def main(arguments=None):
 
     parser = argparse.ArgumentParser(prog="python -m twins_lib.distributed", description=__doc__.splitlines()[0])
     task = parser.add_subparsers(required=True, metavar="plan").add_parser(
-        "plan", help=plan.__doc__.splitlines()[0], description=plan.__doc__.split("Args:")[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        "plan", help=plan.__doc__.splitlines()[0], description=plan.__doc__.split("Args:")[0])
     positive, whole = number(float, 1e-9), number(int, 1)
     task.add_argument("--images-per-second", type=positive, required=True, metavar="X", help=(
         "training images a second that one device computes, measured: train_images_per_second in the log of a short "
@@ -175,7 +174,8 @@ def main(arguments=None):
     task.add_argument("--input-images-per-second", type=positive, metavar="X", help=(
         "augmented images a second that a host makes for each of its devices, measured: python -m twins_lib.bench "
         "data, divided by the devices of a host (default: never short)"))
-    task.add_argument("--model", choices=VARIANTS, metavar="NAME", default="twins_svt_small", help="(%(default)s)")
+    task.add_argument("--model", choices=VARIANTS, metavar="NAME", default="twins_svt_small", help=(
+        "says how many gradients are sent (%(default)s)"))
     task.add_argument("--devices", type=whole, nargs="+", metavar="N", default=[8, 16, 32, 64, 128, 256, 512, 1024],
                       help="(8 16 32 ... 1024)")
     task.add_argument("--batch", type=whole, default=128, help="images of one device in one step (%(default)s)")
