@@ -168,6 +168,10 @@ def test_the_real_pages_are_complete_and_build_without_a_warning(real_site):
     for name in modules():
         assert (out / "library" / f"{name}.html").exists()
     assert "patch_size" in (out / "library" / "twins_lib.patch_embed.html").read_text(encoding="utf-8")
+    assert ">kwargs<" not in (out / "library" / "twins_lib.attention.html").read_text(encoding="utf-8")
+    library = [page.read_text(encoding="utf-8") for page in out.glob("library/*.html")]
+    assert not any("Defines the computation to be performed" in page for page in library), "MindSpore's words, not ours"
+    assert not any(str(FOLDER.parent) in page for page in library), "a path of this machine"
 
 
 def test_pages_in_a_browser(notebooks, tmp_path, page):
@@ -207,11 +211,13 @@ def test_no_real_slide_is_higher_than_the_screen(tmp_path, browser):
         assert len(small) <= 1, name   # the explorer of lesson 07 shows itself in one piece
 
 
-def test_the_real_pages_in_a_browser(real_site, page):
+def test_the_real_pages_in_a_browser_on_a_telephone(real_site, page):
     out, _ = real_site
+    page.set_viewport_size({"width": 400, "height": 900})
     for path in [*out.glob("*.html"), *out.glob("solutions/*.html"), out / "library" / "twins_lib.attention.html"]:
         page.goto(path.as_uri())
         assert page.title() and page.locator("h1").count()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path.name} is too wide"
 
 
 @pytest.mark.parametrize("markup, complaint", [

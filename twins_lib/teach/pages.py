@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import html
 import importlib
+import inspect
 import io
 import pkgutil
 import re
@@ -153,6 +154,13 @@ def as_plain_text(app, what, name, about, options, lines):
     lines[:] = [re.sub(r"(?<=: )(\w\.)$", r"\\\1", line.replace("|", r"\|")) for line in lines]
 
 
+def arguments_of_cells(app, what, name, thing, options, signature, returns):
+    """The arguments of a Cell, which MindSpore hides."""
+    if what == "class" and signature == "(*args, **kwargs)":
+        arguments = list(inspect.signature(thing.__init__).parameters.values())[1:]
+        return str(inspect.Signature(arguments)), returns
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Pages
 # ---------------------------------------------------------------------------------------------------------------------
@@ -185,6 +193,7 @@ def build_pages(folder, out, execute=False, library=False):
     with patch_docutils(), docutils_namespace():   # so that several calls do not meet in one process
         app = Sphinx(source, None, out, work / "doctrees", "html", settings(work), status=None, warning=warnings)
         app.connect("doctree-read", lambda app, page: give_alt_texts(page, alts))
+        app.connect("autodoc-process-signature", arguments_of_cells)
         app.connect("autodoc-process-docstring", as_plain_text, priority=400)   # before napoleon reads them
         app.build()
     return failed, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())   # without the terminal's colours
@@ -209,6 +218,8 @@ def settings(work):
         "myst_heading_anchors": 3,
         "suppress_warnings": ["myst.header"],   # lessons have small headings right after their title
         "autodoc_member_order": "bysource",
+        "autodoc_preserve_defaults": True,      # as written, not as a path of this machine
+        "autodoc_inherit_docstrings": False,    # `construct` would get what MindSpore says of every Cell
         "default_role": "code",                 # docstrings write `names` as notebooks do
         "html_theme": "sphinx_book_theme",
         "html_theme_options": {"show_navbar_depth": 1, "use_fullscreen_button": False, "navbar_persistent": [],
