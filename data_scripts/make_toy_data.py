@@ -4,7 +4,8 @@
 Two forms:
     npz   one file with the arrays of `twins_lib.toy` (images, labels and, if there are any, marks; or masks)
     png   one picture a file. Labelled sets as FOLDER/CLASS/00000.png, the layout image folders have everywhere;
-          far_pairs and borders with marks.csv beside; scenes as FOLDER/images/00000.png and FOLDER/masks/00000.png
+          far_pairs and borders with marks.csv beside; scenes and enclosures as FOLDER/images/00000.png and
+          FOLDER/masks/00000.png
 
 The same arguments give the same pixels on every machine; the checksum printed at the end says so.
 A second run finds its work done; after a stop, the same command starts over. Nothing else in the folder is touched.
@@ -30,17 +31,18 @@ from twins_lib import toy  # noqa: E402
 CLASSES = {
     "far_pairs": ("different", "same"), "textures": toy.TEXTURES, "corners": toy.CORNERS,
     "borders": ("apart", "touching"), "shapes": toy.SHAPES, "silhouettes": toy.SHAPES,
-    "scenes": toy.SCENES,
+    "scenes": toy.SCENES, "enclosures": toy.ENCLOSURES,
 }
+MASKED = ("scenes", "enclosures")  # a class for each pixel
 
 
 def make(name, count, seed, size):
     """The arrays of one data set by name: {"images": ..., "labels": ...} and so on, and their checksum."""
     options = {} if size is None else {"size": size}
-    if name in ("shapes", "scenes"):  # the others take no time
+    if name in ("shapes", *MASKED):  # the others take no time
         options["progress"] = partial(tqdm, unit="image", desc="drawing")
     made = getattr(toy, name)(count, seed, **options)
-    names = ("images", "masks") if name == "scenes" else ("images", "labels", "marks")
+    names = ("images", "masks") if name in MASKED else ("images", "labels", "marks")
     return dict(zip(names, made, strict=False)), toy.checksum(*made)
 
 
@@ -69,7 +71,7 @@ def npz(arrays):
 def write_pictures(name, arrays, folder):
     """One picture a file, and beside it what the name of a folder cannot tell."""
     for i, image in enumerate(tqdm(arrays["images"], unit="image", desc="writing")):
-        if name == "scenes":
+        if name in MASKED:
             replace(folder / "images" / f"{i:05d}.png", png(image))
             replace(folder / "masks" / f"{i:05d}.png", png(arrays["masks"][i]))
         else:

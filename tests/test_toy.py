@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from twins_lib import toy
 
@@ -21,6 +22,7 @@ CHECKSUMS = {
     "shapes": "0c296b3585824104728e0bcd18ce86ab9242a5fa8f553dc7489331925c6500d1",
     "silhouettes": "9fee979964165d03221e7bfc063adcbf0e7abeef1f947d7e717e5f092a22f421",
     "scenes": "d4c6d75313e1eef8fc97afc0f0fba8579ce932c89ea3af9ba90f2f4fb14b0c08",
+    "enclosures": "ff2d3a8166f97123cbe371e3170a2c93f94c69ff13b1bb03fb3a7da925f6d401",
 }
 
 
@@ -136,6 +138,29 @@ def test_scenes_masks_hold_all_classes_and_outlines_are_ignored():
     assert np.array_equal(cut[cut != toy.IGNORE], masks[cut != toy.IGNORE])
 
 
+@pytest.mark.parametrize("size, places", [(64, 3), (96, 6), (128, 12)])
+def test_enclosures_are_closed_and_do_not_touch(size, places):
+    images, masks = toy.enclosures(40, 13, size)
+    assert images.shape == (40, size, size, 3) and masks.shape == (40, size, size)
+    assert not np.array_equal(masks, toy.enclosures(40, 14, size)[1])
+    assert set(np.unique(masks)) == set(range(len(toy.ENCLOSURES)))
+    outside, _, inside = (masks == k for k in range(3))
+    assert not (outside[:, 1:] & inside[:, :-1] | inside[:, 1:] & outside[:, :-1]).any()  # up and down
+    assert not (outside[:, :, 1:] & inside[:, :, :-1] | inside[:, :, 1:] & outside[:, :, :-1]).any()
+    for one in masks:
+        assert 1 <= ndimage.label(one > 0)[1] <= places and ndimage.label(one == 0, np.ones((3, 3)))[1] == 1
+        assert all((one[part == k] == 2).any() for part, n in [ndimage.label(one > 0)] for k in range(1, n + 1))
+
+
+def test_enclosures_ground_is_alike_inside_and_outside():
+    images, masks = toy.enclosures(400, 15)
+    for channel in range(3):
+        ground = [np.bincount(images[..., channel][masks == k], minlength=256) for k in (0, 2)]
+        outside, inside = (counts / counts.sum() for counts in ground)
+        assert abs(outside - inside).sum() / 2 < 0.03  # share of pixels that would have to change their grey
+    assert coloured(images // 64)[masks == 1].all()
+
+
 @pytest.mark.parametrize("call, words", [
     (lambda: toy.far_pairs(4, 0, size=32), "size=32: must be a multiple of 16 pixels and at least 48"),
     (lambda: toy.far_pairs(4, 0, window=6), "window=6: must be a multiple of 4 pixels and at least 8"),
@@ -144,6 +169,7 @@ def test_scenes_masks_hold_all_classes_and_outlines_are_ignored():
     (lambda: toy.borders(4, 0, size=16), "size=16: must be a multiple of 4 pixels and at least 20"),
     (lambda: toy.shapes(0, 0), "n=0: ask for at least 1 image"),
     (lambda: toy.scenes(4, 0, size=30), "size=30: must be"),
+    (lambda: toy.enclosures(4, 0, size=32), "size=32: must be a multiple of 4 pixels and at least 64"),
 ])
 def test_impossible_wishes_are_named(call, words):
     with pytest.raises(ValueError, match=words):
@@ -179,6 +205,8 @@ def test_script_writes_pictures_in_class_folders_and_masks_beside(tmp_path, caps
     for i in range(2):
         assert np.array_equal(np.asarray(Image.open(tmp_path / "m" / "images" / f"{i:05d}.png")), images[i])
         assert np.array_equal(np.asarray(Image.open(tmp_path / "m" / "masks" / f"{i:05d}.png")), masks[i])
+    script(capsys, "enclosures", tmp_path / "e", "--count", 1, "--form", "png")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "e" / "masks" / "00000.png")), toy.enclosures(1, 0)[1][0])
     script(capsys, "borders", tmp_path / "b", "--count", 2, "--form", "png")
     row, column = toy.borders(2, 0)[2][1]
     assert (tmp_path / "b" / "marks.csv").read_text().splitlines()[2] == f"00001,{row},{column}"

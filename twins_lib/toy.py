@@ -10,6 +10,7 @@ Classes are balanced and in random order. Two seeds give two independent sets, f
     shapes      which of ten shapes, among clutter?                   a first real training run (lesson 06)
     silhouettes which of the ten, light on black?                     learned in a minute (lesson 06)
     scenes      which class is each pixel?                            segmentation (lesson 09)
+    enclosures  does a closed outline run round this pixel?           needs fine and coarse at once (lesson 09)
 
 Only whole numbers and the four exact operations on float64 are used (no sine, no library that draws),
 so nothing depends on the machine. Colours are the Okabe-Ito palette, told apart by colour-blind readers too.
@@ -18,6 +19,7 @@ so nothing depends on the machine. Colours are the Okabe-Ito palette, told apart
 import hashlib
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 PATCH = 4  # pixels; marks, squares and windows lie on the token grid of this patch size
 IGNORE = 255  # mask value of a pixel that no score should count
@@ -34,6 +36,7 @@ TEXTURES = ("horizontal stripes", "vertical stripes", "diagonal stripes", "check
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 SHAPES = ("disc", "ring", "square", "bar", "triangle", "plus", "star", "heart", "crescent", "hourglass")
 SCENES = ("background", "disc", "square", "triangle", "plus", "star")
+ENCLOSURES = ("outside", "outline", "inside")
 
 # (cosine, sine) of 0, ±16, ±23 and ±37 degrees: Pythagorean triples, so the rotation is exact.
 TILTS = tuple((c / h, s / h) for c, s, h in
@@ -377,6 +380,51 @@ def scenes(n, seed, size=64, outlines=False, progress=iter):
             if outlines:
                 mask[box][(cover > 0) & (cover < 4)] = IGNORE
         images.append(np.clip(image + rng.integers(-12, 13, image.shape), 0, 255))
+        masks.append(mask)
+    return np.array(images, np.uint8), np.array(masks, np.uint8)
+
+
+def enclosures(n, seed, size=64, progress=iter):
+    """Closed outlines of discs, squares and triangles on grey: which pixels lie outside, on and inside of one?
+
+    The ground is drawn alike inside and outside, so a pixel of it does not tell where it lies: only an outline does,
+    two pixels thick and as much as 19 away. Up to three outlines, blue or orange, for each area of 64×64; they do not
+    touch one another, nor the border.
+
+    Args:
+        n (int): images.
+        seed (int): of the generator.
+        size (int): side of the images in pixels, a multiple of 4, at least 64.
+        progress (callable): wraps the loop over the images, as tqdm does.
+
+    Returns:
+        images uint8 (n, size, size, 3); masks uint8 (n, size, size), an index into ENCLOSURES.
+
+    Raises:
+        ValueError: n or size outside their ranges.
+    """
+    rng = _start(n, seed, size, PATCH, 64)
+    places = 3 * size * size // 64 ** 2
+    images, masks = [], []
+    for _ in progress(range(n)):
+        image, mask = _mosaic(rng, size), np.zeros((size, size), np.uint8)
+        drawn = 0
+        for _ in range(13 * places):  # tries; a large one may leave no room for others
+            if drawn == places:
+                break
+            radius = rng.integers(7, 20)
+            row, column = rng.integers(radius + 2, size - radius - 2, size=2)
+            around = slice(row - radius - 2, row + radius + 3), slice(column - radius - 2, column + radius + 3)
+            if mask[around].any():
+                continue
+            drawn += 1
+            name, tilt = ("disc", "square", "triangle")[rng.integers(3)], TILTS[rng.integers(7)]
+            box, cover = _draw(image.copy(), name, row, column, radius, tilt, WHITE)  # for its place alone
+            shape = cover >= 2
+            inside = binary_erosion(shape, iterations=2)
+            image[box][shape & ~inside] = PAIR_COLOURS[rng.integers(2)]
+            mask[box] = shape + inside.astype(np.uint8)
+        images.append(np.clip(image + rng.integers(-8, 9, image.shape), 0, 255))
         masks.append(mask)
     return np.array(images, np.uint8), np.array(masks, np.uint8)
 
