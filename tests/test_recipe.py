@@ -96,6 +96,16 @@ def test_adamw_is_the_papers(compiled):
     assert optimizer.step.asnumpy() == 12
 
 
+@pytest.mark.parametrize("noise", [1e-19, -1e-19])
+def test_noise_leaves_no_subnormal_moment(noise):
+    weight = Parameter(Tensor(np.ones(3, np.float32)), name="w")
+    optimizer = AdamW([{"params": [weight], "weight_decay": 0.0}])
+    optimizer((Tensor(np.array([noise, 1e-12, np.nan], np.float32)),), Tensor(0.1, ms.float32))
+    second = optimizer.moments2[0].asnumpy()
+    assert second[0] == 0 and np.isclose(second[1], 1e-27, rtol=1e-5) and np.isnan(second[2])
+    assert weight.asnumpy()[0] == 1 and weight.asnumpy()[1] < 1
+
+
 def test_all_that_adamw_remembers_is_parameters():
     weight = Parameter(np.ones((2, 2), np.float32), name="weight")
     optimizer = AdamW([{"params": [weight], "weight_decay": 0.05}])

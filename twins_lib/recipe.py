@@ -55,6 +55,9 @@ def parameter_groups(model, weight_decay=0.05):
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
 
 
+NOISE = 1e-15  # gradients no larger than this are 0 to AdamW: a ten-millionth of its epsilon
+
+
 class AdamW(nn.Cell):
     """Adam with bias correction and decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2).
 
@@ -70,8 +73,8 @@ class AdamW(nn.Cell):
         beta1, beta2 (float): memory of the two moments, in [0, 1).
         eps (float): ε.
 
-    Inputs: gradients, float32, in the order of `self.parameters` (hand that to `ms.value_and_grad`), and
-    lr, a float32 Tensor without axes: another value needs no new compilation.
+    Inputs: gradients, float32, in the order of `self.parameters` (hand that to `ms.value_and_grad`; what is no larger
+    than 1e-15 counts as 0), and lr, a float32 Tensor without axes: another value needs no new compilation.
     Outputs: the step count t, int32 Tensor (1,).
 
     All state is Parameters: `get_parameters()` gives `adam_step`, `adam_m.*`, `adam_v.*` and the weights themselves.
@@ -103,6 +106,9 @@ class AdamW(nn.Cell):
 
     def update_one(self, lr, eps, per_k, parameter, moment1, moment2, gradient, decay):
         beta1, beta2 = self.betas
+        # Rounding noise, as on the biases of keys, whose true gradient is 0. Its square would be a subnormal number, of
+        # which MindSpore's threads keep some and flush others to 0: two equal runs would then differ in v.
+        gradient = gradient * (ops.abs(gradient) > NOISE)
         return self.kernel(parameter, moment1, moment2, lr, beta1, beta2, eps, decay * per_k, gradient)
 
 
