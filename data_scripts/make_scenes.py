@@ -39,6 +39,27 @@ def write_split(folder, split, count, seed, size):
         os.rename(part, folder / kind / split)
 
 
+def size_of(path):
+    """(width, height) of a picture, in pixels."""
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def write(args):
+    """Write what is not there yet."""
+    for number, (split, count) in enumerate((("training", args.train), ("validation", args.val))):
+        images = args.folder / "images" / split
+        if images.exists():
+            found = sorted(images.iterdir())
+            if len(found) != count or size_of(found[0]) != (args.size, args.size):
+                raise ValueError(f"{images}: is there, but not with {count} scenes of {args.size}x{args.size} pixels; "
+                                 "choose another --folder or delete this one")
+            print(f"{images}: there already")
+        else:
+            write_split(args.folder, split, count, 2 * args.seed + number, args.size)
+    (args.folder / "classes.txt").write_text("".join(f"{name}\n" for name in toy.SCENES), encoding="utf-8")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/scenes"), help="(default: %(default)s)")
@@ -47,22 +68,12 @@ def main(arguments=None):
     parser.add_argument("--size", type=int, default=64, help="height and width in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     args = parser.parse_args(arguments)
-    for number, (split, count) in enumerate((("training", args.train), ("validation", args.val))):
-        images = args.folder / "images" / split
-        if images.exists():
-            found = sorted(images.iterdir())
-            with Image.open(found[0]) as picture:
-                size = picture.size
-            if len(found) != count or size != (args.size, args.size):
-                sys.exit(f"{images}: is there, but not with {count} scenes of {args.size}x{args.size} pixels; "
-                         "choose another --folder or delete this one")
-            print(f"{images}: there already")
-            continue
-        try:
-            write_split(args.folder, split, count, 2 * args.seed + number, args.size)
-        except ValueError as fault:
-            sys.exit(str(fault))
-    (args.folder / "classes.txt").write_text("".join(f"{name}\n" for name in toy.SCENES), encoding="utf-8")
+    try:
+        write(args)
+    except KeyboardInterrupt:
+        sys.exit("stopped; run this again, a split that is complete stays")
+    except (ValueError, OSError) as fault:
+        sys.exit(str(fault))
     print(f"{args.folder}: {args.train} training and {args.val} validation scenes, {len(toy.SCENES)} classes")
 
 

@@ -539,3 +539,7 @@ def test_made_scenes_are_those_of_toy_and_stay(tmp_path, capsys):
     assert "there already" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="is there, but not with 4 scenes of 32x32"):
         script.main([*words[:3], "4", *words[4:]])
+    for image in (tmp_path / "images" / "training").iterdir():
+        image.unlink()
+    with pytest.raises(SystemExit, match="is there, but not with 3 scenes of 32x32"):
+        script.main(words)

@@ -127,6 +127,15 @@ def in_precision(model, level):
     return model if level == "O0" else amp.auto_mixed_precision(model, level)
 
 
+def evaluated(network, mode):
+    """The network as a function of images alone, compiled where mode is "graph"."""
+    @ms.jit
+    def compiled(images):
+        return network(images)
+
+    return compiled if mode == "graph" else network
+
+
 # -------------------------------------------------------------------------------------------------- evaluation
 
 def evaluate(forward, batches, world=1, stopped=lambda: False):

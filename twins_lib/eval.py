@@ -3,14 +3,13 @@
 import argparse
 from pathlib import Path
 
-import mindspore as ms
 from tqdm import tqdm
 
 from . import create_model, load_weights
 from .config import SegmentationConfig, load_config
 from .data import ImageFolder, eval_batches
 from .distributed import start
-from .engine import evaluate, in_precision, load_trained
+from .engine import evaluate, evaluated, in_precision, load_trained
 from .segmentation import Segmenter, absent_classes, evaluate_masks
 from .segmentation_data import MaskFolder, eval_masks
 from .train import complaints_of_all, run
@@ -42,13 +41,7 @@ def trained(model, config, path):
         load_trained(model, path)
     else:
         load_weights(model, path)
-    network = in_precision(model, config.precision)
-
-    @ms.jit
-    def compiled(images):
-        return network(images)
-
-    return compiled if config.mode == "graph" else network
+    return evaluated(in_precision(model, config.precision), config.mode)
 
 
 def segmentation(config, options, rank, world):

@@ -12,7 +12,7 @@ from . import create_model
 from .config import ConfigError, SegmentationConfig, load_config
 from .data import ImageFolder, check_same_classes, eval_batches, keyed, train_batches
 from .distributed import RunError, start, texts_of_all
-from .engine import NonFiniteLoss, Task, evaluate, fit, in_precision
+from .engine import NonFiniteLoss, Task, evaluate, evaluated, fit, in_precision
 from .recipe import learning_rates, soft_cross_entropy
 from .segmentation import Segmenter, absent_classes, evaluate_masks, load_backbone, pixel_loss
 from .segmentation_data import MaskFolder, eval_masks, train_masks
@@ -31,6 +31,15 @@ def complaints_of_all(loader, rank, world):
     """What rank 0 tells of images that could not be evaluated, by whichever process; nothing on other ranks."""
     told = texts_of_all("\n".join(loader.unreadable), rank, world)
     return [line for text in told for line in text.splitlines()] if rank == 0 else []
+
+
+def schedule(config, folder):
+    """Steps of an epoch, whole batches only, and the learning rate of every epoch; ValueError for less than a batch."""
+    steps = len(folder) // config.batch_size
+    if not steps:
+        raise ValueError(f"{folder.root}: {len(folder)} training images do not fill one batch of {config.batch_size}; "
+                         "use a smaller batch_size")
+    return steps, learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
 
 
 def classification(config, rank=0, world=1):
@@ -52,14 +61,11 @@ def classification(config, rank=0, world=1):
     ms.set_seed(config.seed)
     model = create_model(config.model, len(train.classes), drop_path_rate=config.drop_path)
     network = in_precision(model, config.precision)
+    forward = evaluated(network, config.mode)
     mine = local_positions(batch, rank, world)
 
     def loss(images, targets, keep):
         return soft_cross_entropy(network(images, keep), targets)
-
-    @ms.jit
-    def compiled(images):
-        return network(images)
 
     def batches(epoch, first):
         loader = train_batches(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
@@ -72,18 +78,14 @@ def classification(config, rank=0, world=1):
     def validate(stopped):
         loader = eval_batches(val, batch_size=batch, image_size=config.image_size, crop_pct=config.crop_pct,
                               rank=rank, world=world, workers=config.workers)
-        figures = evaluate(compiled if config.mode == "graph" else network, loader, world, stopped)
+        figures = evaluate(forward, loader, world, stopped)
         if figures:
             figures["test_unreadable"] = len(val) - figures["test_images"]
             for complaint in complaints_of_all(loader, rank, world):
                 logging.getLogger("twins_lib").warning("left out: %s", complaint)
         return figures
 
-    steps = len(train) // config.batch_size
-    if not steps:
-        raise ValueError(f"{train.root}: {len(train)} images do not fill one batch of {config.batch_size}; "
-                         "use a smaller batch_size")
-    rates = learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
+    steps, rates = schedule(config, train)
     return Task(model, loss, steps, batches, validate, rates)
 
 
@@ -108,13 +110,10 @@ def segmentation(config, rank=0, world=1):
         load_backbone(backbone, config.backbone)
     model = Segmenter(backbone, len(train.classes), config.channels, config.head_channels)
     network = in_precision(model, config.precision)
+    forward = evaluated(network, config.mode)
 
     def loss(images, masks, keep):
         return pixel_loss(network(images, keep), masks)
-
-    @ms.jit
-    def compiled(images):
-        return network(images)
 
     def batches(epoch, first):
         loader = train_masks(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
@@ -127,17 +126,12 @@ def segmentation(config, rank=0, world=1):
     def validate(stopped):
         loader = eval_masks(val, image_size=config.image_size, multiple=backbone.smallest_side,
                             rank=rank, world=world, workers=config.workers)
-        figures = evaluate_masks(compiled if config.mode == "graph" else network, loader, len(val.classes), world,
-                                 stopped)
+        figures = evaluate_masks(forward, loader, len(val.classes), world, stopped)
         if figures and rank == 0 and (absent := absent_classes(val.classes, figures)):
             logging.getLogger("twins_lib").warning("in no validation mask, so without an IoU: %s", ", ".join(absent))
         return figures
 
-    steps = len(train) // config.batch_size
-    if not steps:
-        raise ValueError(f"{config.data}: {len(train)} training images do not fill one batch of {config.batch_size}; "
-                         "use a smaller batch_size")
-    rates = learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
+    steps, rates = schedule(config, train)
     return Task(model, loss, steps, batches, validate, rates, score="test_miou")
 
 
