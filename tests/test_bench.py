@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -45,6 +47,13 @@ def test_speed_has_a_row_for_each_task(tmp_path, capsys):
     assert found["machine"]["cores"] >= 1 and found["machine"]["mindspore"]
     table = capsys.readouterr().out
     assert "float32" in table and table.count("twins_svt_nano") == 2
+
+
+def test_memory_of_the_parent_is_not_counted():
+    ballast = np.ones(2**29, np.uint8)
+    code = f"import runpy; print(runpy.run_path({bench.__file__!r})['peak_memory']())"
+    child = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert 0 < child < ballast.nbytes / 1e9 < bench.peak_memory()
 
 
 def test_size_has_a_row_for_each_side_and_a_power(tmp_path, capsys, monkeypatch):

@@ -173,10 +173,19 @@ class Subject:
         self.process.communicate()
 
 
-def serve(build, arguments):
-    """Be the process of a `Subject`: build, then answer each line of stdin by one of stdout."""
+def peak_memory():
+    """Largest memory that this process has held, GB."""
+    with contextlib.suppress(OSError):  # Linux's ru_maxrss would begin with what the parent held
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e9
     import resource
 
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
+
+
+def serve(build, arguments):
+    """Be the process of a `Subject`: build, then answer each line of stdin by one of stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the process that asks; it ends this one
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no reply
@@ -185,8 +194,7 @@ def serve(build, arguments):
         if question.strip() == "run":
             answer = run()
         else:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
-            answer = peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
+            answer = peak_memory()
         print(json.dumps(answer), file=replies, flush=True)
 
 
