@@ -1,6 +1,7 @@
 """Checkpoints in and out, and every way in which one can be wrong."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -66,7 +67,20 @@ def test_all_faults_are_listed_and_nothing_is_half_loaded():
     assert "2 missing: norm.bias, norm.weight" in told
     assert "1 unexpected: extra" in told
     assert "1 of another shape: head.bias (7,) instead of (10,)" in told
+    assert " more" not in told
     assert_same(values(model), before)
+
+
+def test_many_misfits_are_counted_and_the_first_three_named():
+    model = fresh(1)[0]
+    other = twins_lib.create_model("twins_svt_small", num_classes=5)
+    with pytest.raises(ValueError) as error:
+        twins_lib.load_torch_state(other, {torch_name(p.name): p.asnumpy() for p in model.get_parameters()})
+    told = str(error.value)
+    assert len(told) < 600
+    for kind in "missing", "of another shape":
+        names, more = re.search(rf"(\d+) {kind}: .*? and (\d+) more", told).groups()
+        assert int(names) == int(more) + 3 > 100
 
 
 def test_a_checkpoint_of_another_model_is_named(tmp_path):

@@ -197,12 +197,18 @@ def _run(options):
     import mindspore as ms
 
     from .model import create_model
-    from .weights import load_weights
+    from .weights import MISFIT, load_weights
 
     picture = _read(options.image, options.size)
     model = create_model(options.model, options.num_classes)
     chosen = _chosen(model, options.blocks, options.head)
-    load_weights(model, options.checkpoint)
+    try:
+        load_weights(model, options.checkpoint)
+    except ValueError as error:
+        if MISFIT not in str(error):
+            raise
+        raise ValueError(f"{error}; name its network with --model and --num-classes "
+                         f"(asked for: {options.model}, {options.num_classes})") from None
     pixels = (picture / 255 - np.array(options.mean)) / np.array(options.std)
     image = ms.Tensor(pixels.transpose(2, 0, 1)[None].astype(np.float32))
     head = None if options.head is None else options.head - 1

@@ -8,6 +8,7 @@ import mindspore as ms
 import numpy as np
 
 TORCH_NAMES = {"gamma": "weight", "beta": "bias"}
+MISFIT = "these are not the weights of this network"
 
 
 def torch_name(name):
@@ -25,7 +26,8 @@ def load_torch_state(model, state, leave_out=()):
         leave_out (tuple of str): as for `load_weights`.
 
     Raises:
-        ValueError: names missing, unexpected or of another shape; all are listed and the model is unchanged.
+        ValueError: names missing, unexpected or of another shape: of each how many and the first three; the model
+            is unchanged.
     """
     parameters = _all_but(leave_out, {torch_name(p.name): p for p in model.get_parameters()})
     _check_fit(parameters, _all_but(leave_out, state))
@@ -120,6 +122,7 @@ def _check_fit(wanted, found):
                              for name in sorted(wanted.keys() & found.keys())
                              if tuple(found[name].shape) != tuple(wanted[name].shape)],
     }
-    told = [f"{len(names)} {fault}: {', '.join(names)}" for fault, names in faults.items() if names]
+    told = [f"{len(names)} {fault}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            for fault, names in faults.items() if names]
     if told:
-        raise ValueError("these are not the weights of this network; " + "; ".join(told))
+        raise ValueError(f"{MISFIT}; " + "; ".join(told))
