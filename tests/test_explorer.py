@@ -230,6 +230,8 @@ def test_command_writes_a_page(files, capsys):
     (["--size", "64"], {"checkpoint": "missing.ckpt"}, "missing.ckpt: no such checkpoint"),
     (["--size", "64", "--model", "twins_pcpvt_nano"], {},
      "name its network with --model and --num-classes (asked for: twins_pcpvt_nano, 10)"),
+    (["--size", "64", "--std", "0", "0", "0"], {}, "--std 0 0 0: colours are divided by it"),
+    (["--size", "64", "--out", "no/such/page.html"], {}, "no/such/page.html: there is no folder no/such"),
     (["--size", "64", "--model", "twins_svt_tiny"], {}, "no Twins is called 'twins_svt_tiny'"),
 ])
 def test_command_names_the_fault_in_a_sentence(files, capsys, arguments, files_used, sentence):

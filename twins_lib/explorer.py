@@ -199,6 +199,11 @@ def _run(options):
     from .model import create_model
     from .weights import MISFIT, load_weights
 
+    if min(options.std) <= 0:
+        raise ValueError(f"--std {' '.join(f'{value:g}' for value in options.std)}: colours are divided by it; "
+                         "give three numbers above 0")
+    if not Path(options.out).parent.is_dir():
+        raise ValueError(f"{options.out}: there is no folder {Path(options.out).parent}; make it first")
     picture = _read(options.image, options.size)
     model = create_model(options.model, options.num_classes)
     chosen = _chosen(model, options.blocks, options.head)
