@@ -23,8 +23,8 @@ from twins_lib.config import ConfigError, load_config
 from twins_lib.cost import count
 from twins_lib.engine import TrainStep, draw_curve, read_checkpoint
 from twins_lib.recipe import AdamW, parameter_groups
-from twins_lib.segmentation import (Segmenter, SemanticFPNHead, bilinear, confusion, evaluate_masks, iou, load_backbone,
-                                    nearest, pixel_loss, sum_counts)
+from twins_lib.segmentation import (LinearHead, Segmenter, SemanticFPNHead, bilinear, confusion, evaluate_masks, iou,
+                                    load_backbone, nearest, pixel_loss, sum_counts)
 from twins_lib.segmentation_data import MaskFolder, eval_masks, train_masks
 from twins_lib.train import run
 
@@ -220,6 +220,15 @@ def test_head_equals_loops():
     np.testing.assert_allclose(head([Tensor(m) for m in maps]).asnumpy()[0], wanted, atol=2e-4)
     with pytest.raises(ValueError, match="head_channels 6: must be a multiple of 4"):
         SemanticFPNHead(dims, 4, 6, head_channels=6)
+
+
+def test_linear_head_is_one_matrix_over_all_maps_at_one_size():
+    head = randomised(LinearHead((3, 5), classes=4))
+    fine, coarse = normal(2, 3, 6, 10), normal(2, 5, 3, 5)
+    both = np.concatenate([fine, np.stack([resize(one, (6, 10)) for one in coarse])], axis=1)
+    weight, bias = head.classifier.weight.asnumpy()[:, :, 0, 0], head.classifier.bias.asnumpy()
+    wanted = np.einsum("kc,bchw->bkhw", weight, both) + bias[:, None, None]
+    np.testing.assert_allclose(head([Tensor(fine), Tensor(coarse)]).asnumpy(), wanted, atol=1e-5)
 
 
 def test_original_sizes_and_cost():

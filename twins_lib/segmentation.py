@@ -109,6 +109,26 @@ class SemanticFPNHead(nn.Cell):
         return self.classifier(first)
 
 
+class LinearHead(nn.Cell):
+    """The plainest read-out of a pyramid, to compare heads with: one matrix for each pixel, over all maps at once.
+
+    Args:
+        dims (sequence of int): channels of the maps, finest first.
+        classes (int): K.
+
+    Inputs: maps (B, dims[i], H/2^i, W/2^i). Outputs: logits (B, K, H, W).
+    """
+
+    def __init__(self, dims, classes):
+        super().__init__()
+        self.classifier = conv(sum(dims), classes, 1, Normal(0.01))
+
+    def construct(self, maps):
+        finest = maps[0]
+        others = [bilinear(one, finest.shape[2:]) for one in maps[1:]]
+        return self.classifier(ops.concat([finest] + others, axis=1))
+
+
 class Segmenter(nn.Cell):
     """A class for each pixel of an image of any size.
 
