@@ -57,3 +57,12 @@ def pytest_runtest_makereport(item, call):
     if os.environ.get("CI") == "true" and report.skipped and "Chromium" in str(report.longrepr):
         report.outcome = "failed"
     return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The matrix of bugs and checks (tests/test_lesson_08.py), at the end of the output, from whichever process."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, text in getattr(report, "user_properties", []):
+            if name == "bug matrix" and report.when == "call":
+                terminalreporter.section(name)
+                terminalreporter.write_line(text)

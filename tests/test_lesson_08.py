@@ -40,10 +40,9 @@ def table(found):
     return "\n".join(lines)
 
 
-def test_each_bug_is_found_by_its_own_check_and_by_no_other(capsys):
+def test_each_bug_is_found_by_its_own_check_and_by_no_other(record_property):
     found = {bug: fired(specimen(0, bug)) for bug in NAMES}
-    with capsys.disabled():
-        print("\n" + table({"none": fired(specimen(0)), **found}))
+    record_property("bug matrix", table({"none": fired(specimen(0)), **found}))
     assert list(checkup.CHECKS) == NAMES
     assert found == {bug: [bug] for bug in NAMES}
 
@@ -100,7 +99,7 @@ def test_every_patient_has_one_bug_and_every_bug_its_docstring():
 def test_what_cannot_be_planted_is_named():
     with pytest.raises(ValueError, match="no bug is called 'peg'; there are window"):
         bugs.plant(specimen(0), "peg")
-    with pytest.raises(ValueError, match="needs a LSA"):
+    with pytest.raises(ValueError, match="belongs in LSA"):
         bugs.plant(pcpvt(0), "window")
     with pytest.raises(ValueError, match="still whole"):
         bugs.plant(specimen(0, "norm"), "footprint")

@@ -190,7 +190,7 @@ def plant(model, name):
     (right,) = broken.__bases__
     parts = [cell for _, cell in model.cells_and_names() if type(cell) is right]
     if not parts:
-        raise ValueError(f"the bug {name!r} needs a {right.__name__}: this network has none that is still whole")
+        raise ValueError(f"the bug {name!r} belongs in {right.__name__}: this network has none that is still whole")
     for part in parts:
         part.__class__ = broken  # keeps the parameters, changes the methods
     return model
