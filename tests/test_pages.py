@@ -144,6 +144,34 @@ def test_what_does_not_fit_goes_below_and_introductions_stay_with_what_they_intr
     assert kinds(text) == ["slide", "-", "slide", "-", "subslide", "-", "subslide", "-", "-", "-"]
 
 
+def test_a_sentence_does_not_stand_alone():
+    def fills(height):
+        return new_code_cell("\n".join("x" * ((height - 30) // 21)))
+
+    after = notebook(new_markdown_cell("# Title\n\n## Part"), fills(600), new_markdown_cell("After."))
+    assert kinds(after) == ["slide", "slide", "-", "-"]
+    before = notebook(new_markdown_cell("## Part\n\nWords."), fills(500), new_markdown_cell("Before."), fills(630))
+    assert kinds(before) == ["slide", "-", "-", "subslide", "-"]
+
+
+def predictions(notebook):
+    """For each slide: does it ask for a prediction, and does it hold the answer?"""
+    slides, by_cell = [], kinds(notebook)
+    for cell, kind in zip(notebook.cells, by_cell, strict=True):
+        if kind in ("slide", "subslide"):
+            slides.append("")
+        if kind != "skip":
+            slides[-1] += cell.source + "".join(output.get("text", "") for output in cell.get("outputs", []))
+    return [("**Predict.**" in slide, "The answer:" in slide) for slide in slides]
+
+
+def test_a_question_is_seen_before_its_answer():
+    for path in FOLDER.glob("*.ipynb"):
+        slides = predictions(nbformat.read(path, as_version=4))
+        assert any(answer for _, answer in slides), path.name
+        assert (True, True) not in slides, path.name
+
+
 def test_a_slide_type_of_the_author_is_kept():
     skipped, below = new_code_cell("import a"), new_markdown_cell("One.\n\nTwo.")
     skipped.metadata["slideshow"], below.metadata["slideshow"] = {"slide_type": "skip"}, {"slide_type": "subslide"}

@@ -34,6 +34,7 @@ from .refresh import run, told, write
 TITLE = "How vision transformers work"
 SITE = Path(__file__).parent / "site"
 SLIDE = 640   # how high the text of a slide may be, in pixels of 700
+SENTENCE = 130   # what is not higher is too little for a slide of its own
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -295,26 +296,36 @@ def build_slides(folder, out):
 def slides_by_default(notebook):
     """Divide a notebook into slides: what a cell's own slide type does not say, its size decides.
 
-    A heading # or ## starts a slide to the right of the one before. What does not fit any more goes to a slide below.
-    A heading stays with what follows it, and a sentence before code with the code, if both fit.
+    A heading # or ## starts a slide to the right of the one before. What does not fit any more goes to a slide below,
+    and so does the answer to a prediction: first the question is seen alone. A heading stays with what follows it, and
+    a sentence before code with the code, if both fit. Rather than leave a sentence alone, a slide is filled too high.
     """
     pieces = [piece for cell in notebook.cells for piece in in_pieces(cell)]
     heights = [height(piece) for piece in pieces]
+    breaks = [starts(piece) for piece in pieces] + ["slide"]
     room, after_heading = 0, False
     for n, piece in enumerate(pieces):
         prose = piece.cell_type == "markdown"
         heading = prose and piece.source.startswith("#")
         needed = heights[n]
-        if prose and n + 1 < len(pieces) and (heading or pieces[n + 1].cell_type == "code"):
+        if prose and not breaks[n + 1] and (heading or pieces[n + 1].cell_type == "code"):
             needed += heights[n + 1]
-        too_long = min(needed, SLIDE) > room and not after_heading
-        by_size = "slide" if heading and piece.source.startswith(("# ", "## ")) else "subslide" if too_long else "-"
-        kind = piece.metadata.setdefault("slideshow", {"slide_type": by_size}).get("slide_type", by_size)
+        almost_alone = room > SLIDE - SENTENCE or (breaks[n + 1] and heights[n] <= SENTENCE)
+        too_long = min(needed, SLIDE) > room + (SENTENCE if almost_alone else 0) and not after_heading
+        by_rule = breaks[n] or ("subslide" if too_long else "-")
+        kind = piece.metadata.setdefault("slideshow", {"slide_type": by_rule}).get("slide_type", by_rule)
         if kind in ("slide", "subslide"):
             room = SLIDE
         if kind not in ("skip", "notes"):
             room, after_heading = room - heights[n], heading
     notebook.cells = pieces
+
+
+def starts(piece):
+    """What a piece starts whatever its size: a "slide", a "subslide" or nothing ("")."""
+    if piece.cell_type == "markdown":
+        return "slide" if piece.source.startswith(("# ", "## ")) else ""
+    return "subslide" if "teach.compare(" in piece.source else ""
 
 
 def in_pieces(cell):
@@ -350,7 +361,8 @@ def height_of_output(output):
     if "image/png" in data:
         return 20 + min(480, int.from_bytes(b64decode(data["image/png"][:32])[20:24], "big"))
     if "text/html" in data:
-        return 30 + 40 * data["text/html"].count("<tr") or SLIDE
+        table = data["text/html"].startswith("<table")
+        return 30 + 40 * data["text/html"].count("<tr") if table else SLIDE + SENTENCE   # nothing beside the explorer
     if "text/markdown" in data:
         return 44 * len(data["text/markdown"].splitlines())
     return 20 + 21 * len(data["text/plain"].splitlines())
