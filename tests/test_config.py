@@ -3,7 +3,7 @@
 import pytest
 
 from twins_lib import VARIANTS
-from twins_lib.config import SHIPPED, ConfigError, load_config, save_config
+from twins_lib.config import SHIPPED, ConfigError, as_yaml, changes, load_config
 
 GOOD = """\
 model: twins_svt_nano
@@ -39,8 +39,10 @@ def test_overrides_win(file):
 
 def test_what_is_saved_reads_back_to_the_same(file, tmp_path):
     config = load_config(file, ["seed=7"])
-    save_config(config, tmp_path / "saved.yaml")
+    (tmp_path / "saved.yaml").write_text(as_yaml(config))
     assert load_config(tmp_path / "saved.yaml") == config
+    assert changes(config, load_config(file, ["seed=9", "augmentation.mixup=0.2"])) == {
+        "seed": (7, 9), "augmentation.mixup": (0.0, 0.2)}
 
 
 @pytest.mark.parametrize("line, says", [
@@ -57,6 +59,10 @@ def test_what_is_saved_reads_back_to_the_same(file, tmp_path):
     ("image_size: 225", "line 9: image_size is 225; must be a multiple of 4"),
     ("device: ascend", "line 9: device is 'ascend'; must be one of CPU, Ascend; did you mean 'Ascend'?"),
     ("data: other", "line 9: data is given twice; remove one"),
+    ("ema: 1", "line 9: ema is 1.0; must be at least 0 and below 1"),
+    ("seed: 4294967296", "line 9: seed is 4294967296; must be 0 to 4294967295"),
+    ("  erasing: 7", "line 9: augmentation.erasing is 7.0; must be at least 0 and at most 1"),
+    ("  randaugment: rand-9", "line 9: augmentation.randaugment is 'rand-9'; must look like \"rand-m9-mstd0.5-inc1\""),
     ("epochs: 'a\n", "not YAML"),
 ])
 def test_fault_in_a_file(file, line, says):
@@ -71,13 +77,43 @@ def test_fault_in_a_file(file, line, says):
     ("epohcs=3", "'epohcs=3' on the command line: unknown key 'epohcs'; did you mean 'epochs'?"),
     ("model=twins_svt_smal", "did you mean 'twins_svt_small'?"),
     ("augmentation.randaugment=rand-m9", "must look like \"rand-m9-mstd0.5-inc1\""),
-    ("augmentation.crop_scale=0.5", "augmentation.crop_scale is '0.5'; must be a list of numbers"),
+    ("augmentation.crop_scale=0.5", "augmentation.crop_scale is '0.5'; must be a list of two numbers"),
+    ("augmentation.mixup=-1", "on the command line: augmentation.mixup is -1.0; must be at least 0"),
+    ("augmentation.cutmix=-0.1", "augmentation.cutmix is -0.1; must be at least 0"),
+    ("augmentation.smoothing=1", "augmentation.smoothing is 1.0; must be at least 0 and below 1"),
+    ("augmentation.smoothing=2", "augmentation.smoothing is 2.0; must be"),
+    ("augmentation.flip=3", "augmentation.flip is 3.0; must be at least 0 and at most 1"),
+    ("augmentation.mix_prob=-1", "augmentation.mix_prob is -1.0; must be"),
+    ("augmentation.switch_prob=1.5", "augmentation.switch_prob is 1.5; must be"),
+    ("augmentation.crop_ratio=[-1, 1]", "augmentation.crop_ratio is [-1.0, 1.0]; must be [least, greatest]"),
+    ("augmentation.crop_scale=[1, 0.1]", "is [1.0, 0.1]; must be [least, greatest], both above 0, at most 1"),
+    ("augmentation.crop_scale=[0, 0]", "augmentation.crop_scale is [0.0, 0.0]; must be"),
+    ("augmentation.crop_scale=[0.5, 2]", "augmentation.crop_scale is [0.5, 2.0]; must be"),
+    ("augmentation.crop_scale=[0.5]", "augmentation.crop_scale is 'this list'; must be a list of two numbers"),
     ("augmentation=0", "unknown key 'augmentation'"),
 ])
 def test_fault_on_the_command_line(file, word, says):
     with pytest.raises(ConfigError) as fault:
         load_config(file, [word])
     assert says in str(fault.value)
+
+
+@pytest.mark.parametrize("word, says", [
+    ("augmentation.scale=[2, 1]", "augmentation.scale is [2.0, 1.0]; must be [least, greatest], both above 0, the"),
+    ("augmentation.scale=[0, 1]", "augmentation.scale is [0.0, 1.0]; must be"),
+    ("augmentation.flip=-1", "augmentation.flip is -1.0; must be at least 0 and at most 1"),
+    ("ema=-1", "ema is -1.0; must be at least 0 and below 1"),
+])
+def test_fault_of_segmentation_on_the_command_line(word, says):
+    with pytest.raises(ConfigError) as fault:
+        load_config("segmentation_mini", [word])
+    assert says in str(fault.value) and repr(word) in str(fault.value)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(bytes(range(128, 200)))
+    with pytest.raises(ConfigError, match="a.yaml: not a text file"):
+        load_config(tmp_path / "a.yaml")
 
 
 def test_missing_things_are_named(file):
@@ -114,5 +150,5 @@ def test_official_values(name, batch, peak, warmup):
     config = load_config(name)
     assert (config.batch_size, config.peak_lr, config.warmup_epochs) == (batch, peak, warmup)
     assert config.peak_lr == pytest.approx(5e-4 * config.batch_size / 512)
-    assert (config.epochs, config.weight_decay, config.clip_norm, config.eps) == (300, 0.05, 5.0, 1e-8)
+    assert (config.epochs, config.weight_decay, config.clip_norm, config.eps, config.ema) == (300, 0.05, 5.0, 1e-8, 0)
     assert config.augmentation == type(config.augmentation)()

@@ -1,8 +1,13 @@
 """The engine on a network of two layers: exact arithmetic, exact resumption, and every way a run can be cut short."""
 
+import contextlib
+import io
 import json
+import logging
 import os
+import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +17,14 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+from safetensors.numpy import save_file
 from toy_run import STEPS, make_config, make_task
 
+from twins_lib import engine
 from twins_lib.engine import (Checkpoints, NonFiniteLoss, Progress, RunError, TrainStep, draw_curve, evaluate, fit,
                               load_trained, read_checkpoint)
 from twins_lib.recipe import AdamW, parameter_groups
+from twins_lib.weights import load_weights
 
 
 def weights(task):
@@ -82,6 +90,59 @@ def test_a_process_that_was_asked_to_stop_says_so():
     assert [step([(np.ones((2, 1), np.float32),)], 0.1, stop)[1] for stop in (False, True)] == [False, True]
 
 
+# ------------------------------------------------------------------------------------------ averaged weights
+
+@pytest.mark.parametrize("mode", ["pynative", "graph"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_average_follows_the_formula_and_leaves_out_a_step_that_overflows(mode, scaled):
+    rng = np.random.default_rng(0)
+    model, step = linear_step([1, -2, 3], mode=mode, scaled=scaled, ema=0.8)
+    expected = model.weight.asnumpy().astype(np.float64)
+    for number in range(6):
+        rows = rng.normal(size=(2, 3)).astype(np.float32)
+        before = model.weight.asnumpy().copy()
+        lost = scaled and number == 3
+        step([(np.full((2, 3), 1e34, np.float32) if lost else rows,)], 0.1)  # 1e34 · 65536 is beyond float32
+        assert np.array_equal(model.weight.asnumpy(), before) == lost
+        if not lost:
+            expected = 0.8 * expected + 0.2 * model.weight.asnumpy()
+        assert np.allclose(step.averages[0].asnumpy(), expected, atol=1e-6)
+        trained = model.weight.asnumpy().copy()
+        with step.averaged():
+            assert np.allclose(model.weight.asnumpy(), expected, atol=1e-6)
+        assert np.array_equal(model.weight.asnumpy(), trained)
+    assert np.abs(expected - trained).max() > 0.05
+
+
+def test_an_average_is_evaluated_and_saved_and_disturbs_nothing(undisturbed, tmp_path):
+    task = make_task()
+    history = fit(task, make_config(tmp_path, ema=0.9))
+    assert same(weights(task), undisturbed[2])  # what is trained is the same to the bit
+    arrays, _ = read_checkpoint(sorted((tmp_path / "checkpoints").iterdir())[-1])
+    plain, _ = read_checkpoint(sorted((undisturbed[3] / "checkpoints").iterdir())[-1])
+    assert arrays.keys() - plain.keys() == {"average.first", "average.last"}
+    assert all(np.array_equal(arrays[name], plain[name]) for name in plain)
+    load_trained(task.model, sorted((tmp_path / "checkpoints").iterdir())[-1])
+    assert same(weights(task), {name: arrays["average." + name] for name in ("first", "last")})
+    figures = task.validate(lambda: False)
+    assert figures == {key: history[-1][key] for key in figures} != {key: undisturbed[1][-1][key] for key in figures}
+    best = max(history, key=lambda line: line["test_acc1"])
+    load_weights(task.model, tmp_path / "best.ckpt")
+    assert task.validate(lambda: False)["test_acc1"] == best["test_acc1"]
+
+
+def test_a_resumed_run_has_the_same_average(tmp_path):
+    config = make_config(tmp_path / "whole", ema=0.9)
+    fit(make_task(), config)
+    for place in ((1, 2), (0, "validate")):
+        stopped = make_config(tmp_path / str(place[1]), ema=0.9)
+        fit(make_task(at={place: lambda: os.kill(os.getpid(), signal.SIGTERM)}), stopped)
+        fit(make_task(seed=5), stopped, resume=True)
+        one, other = (sorted(Path(run.output, "checkpoints").iterdir())[-1] for run in (config, stopped))
+        assert one.name == other.name == "epoch-0003-step-000000.safetensors"
+        assert same(read_checkpoint(one)[0], read_checkpoint(other)[0]) and "average.first" in read_checkpoint(one)[0]
+
+
 # --------------------------------------------------------------------------------------------------- metrics
 
 def test_evaluation_counts_each_valid_image_once():
@@ -131,6 +192,86 @@ def test_resuming_a_finished_run_changes_nothing(undisturbed):
     task = make_task(seed=5)
     assert fit(task, make_config(undisturbed[3]), resume=True) == undisturbed[1]
     assert same(weights(task), undisturbed[2])
+
+
+# ------------------------------------------------------------------------------------------- what a run says
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def said_while_training(caplog, monkeypatch, output, stderr):
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setattr(engine, "LOG_SECONDS", 0)
+    with caplog.at_level(logging.INFO, "twins_lib"):
+        fit(make_task(), make_config(output))
+    return [record.getMessage() for record in caplog.records if " step " in record.getMessage()]
+
+
+def test_without_a_terminal_steps_are_log_lines(caplog, monkeypatch, tmp_path):
+    stderr = io.StringIO()
+    lines = said_while_training(caplog, monkeypatch, tmp_path, stderr)
+    # The first step compiles and the last one is told with the epoch, so neither has a line.
+    assert [line.split(" loss ")[0] for line in lines] == [
+        f"epoch {epoch}/3 step {step}/{STEPS}" for epoch in range(3) for step in range(2, STEPS)]
+    form = re.compile(r".* loss \d+\.\d{4} lr 5\.00e-02 norm \d+\.\d\d \d+\.\d img/s, \d+ s left")
+    assert all(form.fullmatch(line) for line in lines)
+    assert not stderr.getvalue()
+
+
+def test_on_a_terminal_steps_are_a_progress_bar(caplog, monkeypatch, tmp_path):
+    stderr = Terminal()
+    assert not said_while_training(caplog, monkeypatch, tmp_path, stderr)
+    shown = stderr.getvalue()
+    assert all(f"epoch {epoch}/3" in shown for epoch in range(3)) and f"/{4 * STEPS}" in shown and "img/s" in shown
+
+
+# -------------------------------------------------------------------------------------------- another attempt
+
+@contextlib.contextmanager
+def small_files(size):
+    """No file can grow beyond `size` bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_refused_or_failed_resume_leaves_the_settings_as_they_were(undisturbed, tmp_path):
+    shutil.copytree(undisturbed[3], tmp_path / "run")
+    saved = (tmp_path / "run" / "config.yaml").read_bytes()
+    with pytest.raises(RunError, match="another network"):
+        fit(make_task(hidden=9), make_config(tmp_path / "run", seed=7), resume=True)
+    with small_files(100), pytest.raises(RunError, match=r"config.yaml: cannot be written \(File too large\)"):
+        fit(make_task(), make_config(tmp_path / "run", seed=7), resume=True)
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == saved
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_settings_that_changed_are_told_when_a_run_is_resumed(undisturbed, tmp_path, caplog):
+    shutil.copytree(undisturbed[3], tmp_path / "run")
+    config = make_config(undisturbed[3])
+    (tmp_path / "run" / "config.yaml").write_text(engine.as_yaml(config))
+    with caplog.at_level(logging.INFO, "twins_lib"):
+        fit(make_task(), make_config(tmp_path / "run", seed=7, clip_norm=1.0, workers=3, save_steps=1), resume=True)
+        told = [record.getMessage() for record in caplog.records]
+        fit(make_task(), make_config(tmp_path / "run", seed=7, clip_norm=1.0), resume=True)
+        silent = [record.getMessage() for record in caplog.records][len(told):]
+        (tmp_path / "run" / "config.yaml").unlink()
+        fit(make_task(), make_config(tmp_path / "run"), resume=True)
+    assert told[1:] == ["changed since the last start: clip_norm 5.0 -> 1.0, seed 0 -> 7"] and len(silent) == 1
+    assert "whether settings have changed cannot be told" in caplog.records[-1].getMessage()
+
+
+def test_a_file_that_no_run_saved_is_named_on_resume(undisturbed, tmp_path):
+    shutil.copytree(undisturbed[3], tmp_path / "run")
+    foreign = tmp_path / "run" / "checkpoints" / "epoch-9999-step-000000.safetensors"
+    save_file({"first": np.zeros(3, np.float32)}, foreign)
+    with pytest.raises(RunError, match="epoch-9999.*: holds no place in a run, so no training saved it; take it out"):
+        fit(make_task(), make_config(tmp_path / "run"), resume=True)
 
 
 def test_a_curve_of_figures_that_are_missing_is_drawn(tmp_path):

@@ -131,6 +131,31 @@ def test_evaluation_agrees_with_the_log_for_every_kind_of_weights(root, tmp_path
     assert f"loss {json.loads(lines[-1])['test_loss']:.3f}" in capfd.readouterr().out
 
 
+SCENES = ("task=segmentation", "channels=8", "head_channels=8")
+
+
+@pytest.mark.parametrize("words, score", [((), "test_acc1"), (SCENES, "test_miou")])
+def test_averaged_weights_are_those_of_the_log_and_of_best(root, tmp_path, capfd, words, score):
+    if words:
+        make = Path(__file__).parents[1] / "data_scripts" / "make_scenes.py"
+        numbers = ["--train", "8", "--val", "4", "--size", "32"]
+        subprocess.run([sys.executable, make, "--folder", tmp_path / "data", *numbers], check=True)
+    else:
+        (tmp_path / "data").symlink_to(root / "data")
+    config = str(write_config(tmp_path, mode="graph", ema=0.5, peak_lr=3e-3, warmup_lr=3e-3))
+    run(train_program.main, ["--config", config, *words])
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert len({line["test_loss"] for line in lines}) == 3
+    last = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    # The last of equally good epochs is the one in best.ckpt.
+    best = max(lines, key=lambda line: (line[score], line["epoch"]))
+    for checkpoint, line in ((tmp_path / "run" / "best.ckpt", best), (last, lines[-1])):
+        capfd.readouterr()
+        run(eval_program.main, ["--config", config, "--checkpoint", str(checkpoint), *words])
+        said = capfd.readouterr().out.splitlines()[-1]
+        assert f" {line[score]:.3f} " in said and f"loss {line['test_loss']:.3f} " in said
+
+
 def test_full_disk_leaves_the_best_weights_as_they_were(root, tmp_path):
     shutil.copytree(root / "run", tmp_path / "run")
     saved = {path: path.read_bytes() for path in (tmp_path / "run").glob("best.*")}

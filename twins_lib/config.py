@@ -4,13 +4,14 @@ Every fault is one sentence: the place, the key, the rule it broke and, for a mi
 """
 
 import difflib
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 
 import yaml
 
 from .data import Augmentation
 from .model import VARIANTS
+from .rules import above, at_least, one_of, setting, share
 from .segmentation_data import MaskAugmentation
 
 SHIPPED = Path(__file__).parent / "configs"
@@ -18,25 +19,6 @@ SHIPPED = Path(__file__).parent / "configs"
 
 class ConfigError(ValueError):
     """A setting that cannot be; the message is meant for the person who wrote it."""
-
-
-# ------------------------------------------------------------------------------------------------------- rules
-
-def setting(default, holds=None, says=""):
-    """A field with a rule: `holds(value)` must be true, `says` is how the rule reads."""
-    return field(default=default, metadata={"holds": holds, "says": says})
-
-
-def at_least(low, default):
-    return setting(default, lambda value: value >= low, f"must be at least {low}")
-
-
-def above(low, default):
-    return setting(default, lambda value: value > low, f"must be above {low}")
-
-
-def one_of(choices, default=MISSING):
-    return setting(default, lambda value: value in choices, f"must be one of {', '.join(choices)}")
 
 
 # ------------------------------------------------------------------------------------------------------ schema
@@ -53,6 +35,8 @@ class RunConfig:
         peak_lr, warmup_epochs, warmup_lr, min_lr: of `recipe.learning_rates`.
         weight_decay, eps: of `recipe.AdamW`.
         clip_norm: greatest global norm of the gradients.
+        ema: share of the old that an average of the weights keeps in each update; evaluation and best.ckpt then use the
+            average. 0 for none, as in the official recipe.
         seed: of the weights, the order of the images and every random draw.
         device: "CPU" or "Ascend".
         precision: "O0", all float32, or "O2", float16 except norms and loss, with loss scaling.
@@ -73,7 +57,8 @@ class RunConfig:
     weight_decay: float = at_least(0, 0.05)
     eps: float = above(0, 1e-8)
     clip_norm: float = above(0, 5.0)
-    seed: int = at_least(0, 0)
+    ema: float = share(0.0)
+    seed: int = setting(0, lambda value: 0 <= value < 2 ** 32, "must be 0 to 4294967295, a number of 32 bits")
     device: str = one_of(("CPU", "Ascend"), "Ascend")
     precision: str = one_of(("O0", "O2"), "O2")
     mode: str = one_of(("graph", "pynative"), "graph")
@@ -110,7 +95,7 @@ class Config(RunConfig):
 
     task: str = one_of(("classification",), "classification")
     model: str = one_of(VARIANTS)
-    drop_path: float = setting(0.0, lambda value: 0 <= value < 1, "must be at least 0 and below 1")
+    drop_path: float = share(0.0)
     data: str
     image_size: int = setting(224, lambda side: side > 0 and side % 4 == 0, "must be a multiple of 4, the patch size")
     crop_pct: float = setting(0.875, lambda value: 0 < value <= 1, "must be above 0 and at most 1")
@@ -136,7 +121,7 @@ class SegmentationConfig(RunConfig):
     task: str = one_of(("segmentation",))
     model: str = one_of(VARIANTS)
     backbone: str = ""
-    drop_path: float = setting(0.0, lambda value: 0 <= value < 1, "must be at least 0 and below 1")
+    drop_path: float = share(0.0)
     channels: int = at_least(1, 256)
     head_channels: int = setting(128, lambda value: value > 0 and value % 4 == 0, "must be a multiple of 4")
     data: str
@@ -165,7 +150,7 @@ def load_config(source, overrides=(), schema=None):
         ConfigError: no such file, or a key or value in it that cannot be.
     """
     path = _find(source)
-    given = _flatten(_compose(path.read_text(encoding="utf-8"), path), path)
+    given = _flatten(_compose(_read(path), path), path)
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals:
@@ -175,11 +160,21 @@ def load_config(source, overrides=(), schema=None):
     return _fill(schema or _schema(given), given, path)
 
 
-def save_config(config, path):
-    """Write all settings, defaults included, as YAML that `load_config` reads back to the same."""
+def as_yaml(config):
+    """All settings, defaults included, as YAML that `load_config` reads back to the same."""
     plain = {key: {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()} if isinstance(value, dict)
              else value for key, value in asdict(config).items()}
-    Path(path).write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
+    return yaml.safe_dump(plain, sort_keys=False)
+
+
+def changes(before, now):
+    """What differs between two configs of the same kind: {"section.key": (before, now)}."""
+    def values(config, prefix=""):
+        for f in fields(config):
+            value = getattr(config, f.name)
+            yield from values(value, f"{prefix}{f.name}.") if is_dataclass(value) else [(prefix + f.name, value)]
+
+    return {key: (old, new) for (key, old), (_, new) in zip(values(before), values(now)) if old != new}
 
 
 def _schema(given):
@@ -198,6 +193,13 @@ def _find(source):
     if str(source) in shipped:
         return shipped[str(source)]
     raise ConfigError(f"config {source}: no such file, and none of the shipped ones: {', '.join(shipped)}")
+
+
+def _read(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file; give one with key: value lines") from None
 
 
 def _compose(text, place):
@@ -235,7 +237,7 @@ def _fill(schema, given, path):
             raise ConfigError(f"{place}: unknown key {key!r}" + (f"; did you mean {near!r}?" if near else
                                                                  f"; there are {', '.join(known)}"))
     values = {key: _value(known[key], key, *given[key]) for key in given}
-    return _build(schema, values, path, given)
+    return _build(schema, values, path)
 
 
 def _nearest(key, known):
@@ -253,21 +255,17 @@ def _leaves(schema, prefix=""):
             yield prefix + f.name, f
 
 
-def _build(schema, values, path, given, prefix=""):
+def _build(schema, values, path, prefix=""):
     arguments = {}
     for f in fields(schema):
         key = prefix + f.name
         if is_dataclass(f.type):
-            arguments[f.name] = _build(f.type, values, path, given, key + ".")
+            arguments[f.name] = _build(f.type, values, path, key + ".")
         elif key in values:
             arguments[f.name] = values[key]
         elif f.default is MISSING:
             raise ConfigError(f"{path}: {key} is missing; add a line {key}: ...")
-    try:
-        return schema(**arguments)
-    except ValueError as fault:
-        places = [given[key][1] for key in given if key.startswith(prefix)]
-        raise ConfigError(f"{places[0] if places else path}: {fault}") from None
+    return schema(**arguments)
 
 
 def _value(f, key, node, place):
@@ -277,13 +275,14 @@ def _value(f, key, node, place):
         raise ConfigError(f"{place}: {key} is {written!r}; must be {TYPES[f.type]}")
     holds = f.metadata.get("holds")
     if holds and not holds(value):
-        near = difflib.get_close_matches(str(value), f.metadata["says"].replace(",", "").split(), 1)
-        raise ConfigError(f"{place}: {key} is {value!r}; {f.metadata['says']}"
-                          + (f"; did you mean {near[0]!r}?" if near and isinstance(value, str) else ""))
+        near = difflib.get_close_matches(str(value), f.metadata["choices"], 1)
+        written = list(value) if isinstance(value, tuple) else repr(value)
+        raise ConfigError(f"{place}: {key} is {written}; {f.metadata['says']}"
+                          + (f"; did you mean {near[0]!r}?" if near else ""))
     return value
 
 
-TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list of numbers"}
+TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list of two numbers"}
 
 
 def _typed(f, node):

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from .recipe import mixup_cutmix
+from .rules import at_least, probability, setting, share, span
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet's red, green, blue in [0, 1]
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -205,6 +206,10 @@ OPERATIONS = {
 }
 
 
+RAND_AUGMENT = re.compile(r"rand-m(\d+)(?:-n(\d+))?(?:-mstd(\d+(?:\.\d+)?))?-inc1")
+RAND_AUGMENT_FORM = 'must look like "rand-m9-mstd0.5-inc1" or "rand-m9-n3-mstd0.5-inc1"'
+
+
 def parse_rand_augment(text):
     """Read timm's notation, such as "rand-m9-mstd0.5-inc1".
 
@@ -214,9 +219,9 @@ def parse_rand_augment(text):
     Raises:
         ValueError: another form; "inc1", operations that all grow with the magnitude, is the only one built here.
     """
-    found = re.fullmatch(r"rand-m(\d+)(?:-n(\d+))?(?:-mstd(\d+(?:\.\d+)?))?-inc1", text)
+    found = RAND_AUGMENT.fullmatch(text)
     if not found:
-        raise ValueError(f'randaugment {text!r}: must look like "rand-m9-mstd0.5-inc1" or "rand-m9-n3-mstd0.5-inc1"')
+        raise ValueError(f"randaugment {text!r}: {RAND_AUGMENT_FORM}")
     magnitude, number, deviation = found.groups()
     return float(magnitude), float(deviation or 0), int(number or 2)
 
@@ -292,16 +297,17 @@ class Augmentation:
         mixup, cutmix, mix_prob, switch_prob, smoothing: of `twins_lib.recipe.mixup_cutmix`.
     """
 
-    crop_scale: tuple = (0.08, 1.0)
-    crop_ratio: tuple = (3 / 4, 4 / 3)
-    flip: float = 0.5
-    randaugment: str = "rand-m9-mstd0.5-inc1"
-    erasing: float = 0.25
-    mixup: float = 0.8
-    cutmix: float = 1.0
-    mix_prob: float = 1.0
-    switch_prob: float = 0.5
-    smoothing: float = 0.1
+    crop_scale: tuple = span((0.08, 1.0), high=1)
+    crop_ratio: tuple = span((3 / 4, 4 / 3))
+    flip: float = probability(0.5)
+    randaugment: str = setting("rand-m9-mstd0.5-inc1", lambda text: not text or RAND_AUGMENT.fullmatch(text),
+                               RAND_AUGMENT_FORM + ', or be empty: ""')
+    erasing: float = probability(0.25)
+    mixup: float = at_least(0, 0.8)
+    cutmix: float = at_least(0, 1.0)
+    mix_prob: float = probability(1.0)
+    switch_prob: float = probability(0.5)
+    smoothing: float = share(0.1)
 
     def __post_init__(self):
         if self.randaugment:

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import mindspore as ms
@@ -23,14 +24,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from tqdm import tqdm
 
-from .config import save_config
+from .config import ConfigError, as_yaml, changes, load_config
 from .distributed import RunError, sum_over_processes
-from .recipe import AdamW, clip_by_global_norm, global_norm, parameter_groups
+from .recipe import AdamW, clip_by_global_norm, global_norm, over_all, parameter_groups
 from .weights import save_weights
 
 log = logging.getLogger("twins_lib")
 
-STATE = ("adam_", "scale_value", "counter")  # how the names of what is not a weight begin, in a checkpoint
+AVERAGE = "average."  # how the names of averaged weights begin, in a checkpoint
+STATE = ("adam_", "scale_value", "counter", AVERAGE)  # and those of all that is not a weight
+FREE = {"workers", "keep", "output", "device", "mode", "save_steps"}  # settings that do not change what is learned
 UNSAID = ("n_parameters", "steps", "processes", "test_iou")  # of a line of the log; they stand in log.jsonl only
 LOG_SECONDS = 30  # between two log lines within an epoch, when there is no terminal for a progress bar
 
@@ -53,12 +56,15 @@ class TrainStep:
             overflow is left out and the factor halved.
         mode (str): "graph" compiles, "pynative" does not.
         world (int): processes that average their gradients.
+        ema (float): keep an average of the weights, a ← ema · a + (1 - ema) · p after each update; 0 for none.
     """
 
-    def __init__(self, loss, optimizer, accumulate=1, clip_norm=5.0, scaled=False, mode="graph", world=1):
+    def __init__(self, loss, optimizer, accumulate=1, clip_norm=5.0, scaled=False, mode="graph", world=1, ema=0.0):
         self.accumulate = accumulate
         self.scaler = scaler = amp.DynamicLossScaler(2 ** 16, 2, 2000) if scaled else None
         sums = optimizer.parameters.clone(prefix="grad_sum", init="zeros") if accumulate > 1 else ()
+        self.weights = optimizer.parameters
+        self.averages = averages = optimizer.parameters.clone(prefix=AVERAGE[:-1], init="same") if ema else ()
         if world > 1:
             reduce_gradients = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=world)
             all_reduce = ops.AllReduce()
@@ -74,6 +80,10 @@ class TrainStep:
             for total, one in zip(sums, gradients):
                 ops.assign_add(total, one)
             return value
+
+        def optimize(gradients, rate):
+            done = optimizer(gradients, rate)
+            return ops.depend(done, over_all(partial(_approach, ema), averages, optimizer.parameters)) if ema else done
 
         def update(rate, told, *arrays):
             (_, value), gradients = gradient(*arrays)
@@ -91,10 +101,10 @@ class TrainStep:
             if scaled:
                 finite = ops.isfinite(norm)
                 if finite:
-                    value = ops.depend(value, optimizer(gradients, rate))
+                    value = ops.depend(value, optimize(gradients, rate))
                 value = ops.depend(value, scaler.adjust(finite))
             else:
-                value = ops.depend(value, optimizer(gradients, rate))
+                value = ops.depend(value, optimize(gradients, rate))
             return ops.depend(ops.concat((told, norm.reshape(1))), value)
 
         compiled = ms.jit if mode == "graph" else lambda function: function
@@ -119,7 +129,23 @@ class TrainStep:
 
     def parameters(self):
         """What the step remembers beside the weights and the optimizer's state."""
-        return [self.scaler.scale_value, self.scaler.counter] if self.scaler else []
+        return [*self.averages, *((self.scaler.scale_value, self.scaler.counter) if self.scaler else ())]
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """Within it the weights are their averages, if such are kept."""
+        before = [weight.asnumpy().copy() for weight in self.weights] if self.averages else []
+        try:
+            for weight, average in zip(self.weights, self.averages):
+                ops.assign(weight, average)  # what is compiled would not notice set_data
+            yield
+        finally:
+            for weight, array in zip(self.weights, before):
+                ops.assign(weight, Tensor(array))
+
+
+def _approach(ema, average, weight):
+    return ops.assign(average, ema * average + (1 - ema) * weight)
 
 
 def in_precision(model, level):
@@ -229,17 +255,27 @@ class Checkpoints:
             Progress, and the `extra` it was saved with.
 
         Raises:
-            RunError: the file is damaged or belongs to another network.
+            RunError: the file is damaged, belongs to another network or is no checkpoint of a run.
         """
         arrays, about = read_checkpoint(path)
+        try:
+            progress, extra = Progress(**json.loads(about["progress"])), json.loads(about["extra"])
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{path}: holds no place in a run, so no training saved it; take it out of the folder") \
+                from None
         _fill(self.parameters, arrays, path)
-        return Progress(**json.loads(about["progress"])), json.loads(about["extra"])
+        return progress, extra
 
 
 def load_trained(model, path):
-    """Fill a network with the weights in a training checkpoint; RunError if it is damaged or another network's."""
+    """Fill a network with the weights in a training checkpoint, averaged ones where the run keeps an average.
+
+    Raises:
+        RunError: the file is damaged or belongs to another network.
+    """
     arrays, _ = read_checkpoint(path)
     weights = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
+    weights |= {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
     _fill({p.name: p for p in model.get_parameters()}, weights, path)
 
 
@@ -259,7 +295,7 @@ def read_checkpoint(path):
     """Arrays by parameter name, and the notes, of one training checkpoint; RunError if it is damaged."""
     try:
         with safe_open(path, "numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
     except (SafetensorError, OSError) as fault:
         raise RunError(f"{path}: not a whole checkpoint ({fault}); remove it to go on from the one before") from None
 
@@ -341,7 +377,7 @@ class _Run:
         self.output = Path(config.output)
         optimizer = AdamW(parameter_groups(task.model, config.weight_decay), eps=config.eps)
         self.step = TrainStep(task.loss, optimizer, config.accumulate, config.clip_norm,
-                              config.precision == "O2", config.mode, world)
+                              config.precision == "O2", config.mode, world, config.ema)
         moments = [*optimizer.moments1, *optimizer.moments2, optimizer.step]
         self.checkpoints = Checkpoints(self.output / "checkpoints",
                                        [*task.model.get_parameters(), *moments, *self.step.parameters()], config.keep)
@@ -365,17 +401,29 @@ class _Run:
         saved = self.checkpoints.all()
         if saved and not resume:
             raise RunError(f"{self.output}: holds a run already; go on with --resume, or choose another output=...")
+        if saved:
+            self.progress, extra = self.checkpoints.load(saved[-1])
+            if extra["steps"] != self.task.steps and self.progress.step:
+                raise RunError(f"{saved[-1]}: stopped within an epoch of {extra['steps']} steps, which now has "
+                               f"{self.task.steps}; resume with the batch_size, accumulate and images of its start")
+            self._say(f"{saved[-1]}: going on in epoch {self.progress.epoch} after step {self.progress.step}")
+            self._tell_changes()
+        else:
+            self._say(f"{self.output}: nothing to resume, starting" if resume else f"{self.output}: starting")
         if self.rank == 0:
             self.output.mkdir(parents=True, exist_ok=True)
-            save_config(self.config, self.output / "config.yaml")
-        if not saved:
-            self._say(f"{self.output}: nothing to resume, starting" if resume else f"{self.output}: starting")
+            write_atomically(self.output / "config.yaml", as_yaml(self.config).encode())
+
+    def _tell_changes(self):
+        """Say which settings are not those that the run was last started with."""
+        try:
+            before = load_config(self.output / "config.yaml", schema=type(self.config))
+        except ConfigError as fault:
+            self._say(f"whether settings have changed cannot be told: {fault}")
             return
-        self.progress, extra = self.checkpoints.load(saved[-1])
-        if extra["steps"] != self.task.steps and self.progress.step:
-            raise RunError(f"{saved[-1]}: stopped within an epoch of {extra['steps']} steps, which now has "
-                           f"{self.task.steps}; resume with the batch_size, accumulate and images it was started with")
-        self._say(f"{saved[-1]}: going on in epoch {self.progress.epoch} after step {self.progress.step}")
+        found = [f"{key} {old} -> {new}" for key, (old, new) in changes(before, self.config).items() if key not in FREE]
+        if found:
+            self._say("changed since the last start: " + ", ".join(found))
 
     def _train_epoch(self, stop):
         """Train to the end of the epoch; False if the run was asked to stop."""
@@ -405,11 +453,21 @@ class _Run:
 
     def _finish_epoch(self, stop):
         """Evaluate, log and save; False if the run was asked to stop before the evaluation was complete."""
+        now = self.progress
+        with self.step.averaged():
+            # Processes must agree on giving up, so only a process that is alone does.
+            figures = self.task.validate(lambda: bool(stop) and self.world == 1)
+            if figures is None:
+                return False
+            self._note(figures)
+        self._save()
+        self._say("  ".join(f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
+                            for key, value in now.history[-1].items() if key not in UNSAID))
+        return True
+
+    def _note(self, figures):
+        """Put the epoch into the log, its weights into best.ckpt if no epoch was better, and go on to the next."""
         now, steps = self.progress, self.task.steps
-        # Processes must agree on giving up, so only a process that is alone does.
-        figures = self.task.validate(lambda: bool(stop) and self.world == 1)
-        if figures is None:
-            return False
         line = {"epoch": now.epoch, "train_lr": float(self.task.rates[now.epoch]), "train_loss": now.loss_sum / steps,
                 **figures, "n_parameters": sum(p.size for p in self.task.model.trainable_params()),
                 "steps": steps, "processes": self.world}
@@ -422,10 +480,6 @@ class _Run:
             if figures[self.task.score] == best:
                 self._save_best(line)
             write_atomically(self.output / "log.jsonl", "".join(json.dumps(one) + "\n" for one in now.history).encode())
-        self._save()
-        self._say("  ".join(f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
-                            for key, value in line.items() if key not in UNSAID))
-        return True
 
     def _save(self):
         if self.rank == 0:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .data import IMAGE, ORDER, TrainBatches, images_in, keyed, load_image, normalise, rows
+from .rules import probability, span
 from .toy import IGNORE
 
 
@@ -97,8 +98,8 @@ class MaskAugmentation:
         flip: probability that left and right are exchanged.
     """
 
-    scale: tuple = (0.5, 2.0)
-    flip: float = 0.5
+    scale: tuple = span((0.5, 2.0))
+    flip: float = probability(0.5)
 
 
 def resized(image, short):
