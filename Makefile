@@ -8,7 +8,7 @@ QUIET := .venv/etc/jupyter/labconfig
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 export GLOG_v := 4
 
-.PHONY: help course test lab refresh site slides bench lint browser
+.PHONY: help course test lab refresh site slides bench lint browser mpirun
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -43,6 +43,10 @@ lint: $(READY)  ## check the style of code and notebooks
 browser:  ## install Chromium with apt for the tests that open pages (asks for the administrator's rights)
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends chromium
+
+mpirun:  ## install Open MPI with apt for the tests that start processes with mpirun (asks for the same)
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends openmpi-bin
 
 $(READY): pyproject.toml
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \

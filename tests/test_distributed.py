@@ -20,7 +20,7 @@ from twins_lib.engine import read_checkpoint
 from twins_lib.train import run
 
 ROOT = Path(__file__).parent.parent
-needs_mpirun = pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed (Debian: openmpi-bin)")
+needs_mpirun = pytest.mark.skipif(not shutil.which("mpirun"), reason="needs mpirun: make mpirun")
 
 # Rank 1 does something to itself at a given draw; then the program goes on as it would for a user.
 PROGRAM = """\
