@@ -11,7 +11,7 @@ from scipy.signal import convolve2d
 
 import twins_lib
 from twins_lib import GSA, LSA, PEG, VARIANTS, Block, attention_maps, config, cost, data, recipe, segmentation
-from twins_lib.teach import lesson_05, quiz
+from twins_lib.teach import bugs, checkup, lesson_05, quiz
 
 PROOFS = {}
 SMALL = VARIANTS["twins_svt_small"]
@@ -491,12 +491,13 @@ def _():
 
 @proves("08.4")
 def _():
-    def says_always_yes(weights):
+    def never_fires(model):
         return True
 
-    right, wrong = np.full((2, 2), 0.5), np.ones((2, 2))
-    assert says_always_yes(right) and says_always_yes(wrong)
-    assert np.allclose(right.sum(1), 1) and not np.allclose(wrong.sum(1), 1)
+    right = twins_lib.create_model("twins_svt_nano")
+    assert never_fires(right) and checkup.shares(right)[0]   # here the two cannot be told apart
+    broken = bugs.plant(right, "shares")
+    assert never_fires(broken) and not checkup.shares(broken)[0]
     return "a"
 
 
