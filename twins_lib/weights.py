@@ -79,6 +79,8 @@ def load_weights(model, path, leave_out=()):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
+    if path.suffix in (".pth", ".pt"):
+        raise ValueError(f"{path}: a PyTorch file: convert it with data_scripts/convert_weights.py")
     try:
         if path.suffix == ".safetensors":
             load_torch_state(model, read_safetensors(path), leave_out)
