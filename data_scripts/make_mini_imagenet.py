@@ -62,6 +62,19 @@ def write_class(folder, pattern, number, size, key):
     os.rename(part, folder)
 
 
+def write(args):
+    """Write the classes that are not there yet."""
+    wanted = [(s, split, number, c) for s, (split, number) in enumerate((("train", args.train), ("val", args.val)))
+              for c in range(args.classes)]
+    for s, split, number, c in tqdm(wanted, unit="class"):
+        pattern = list(PATTERNS)[c]
+        folder = args.folder / split / pattern
+        if not folder.exists():
+            write_class(folder, pattern, number, args.size, (args.seed, s, c))
+        elif len(list(folder.iterdir())) != number:
+            sys.exit(f"{folder}: is there, but not with {number} images; remove it or give another --folder")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("data/mini_imagenet"), help="(default: %(default)s)")
@@ -75,15 +88,13 @@ def main(arguments=None):
         sys.exit(f"--classes {args.classes}: there are patterns for 2 to {len(PATTERNS)} classes")
     if min(args.train, args.val, args.size) < 1 or args.seed < 0:
         sys.exit("--train, --val and --size must be at least 1, --seed at least 0")
-    wanted = [(s, split, number, c) for s, (split, number) in enumerate((("train", args.train), ("val", args.val)))
-              for c in range(args.classes)]
-    for s, split, number, c in tqdm(wanted, unit="class"):
-        pattern = list(PATTERNS)[c]
-        folder = args.folder / split / pattern
-        if not folder.exists():
-            write_class(folder, pattern, number, args.size, (args.seed, s, c))
-        elif len(list(folder.iterdir())) != number:
-            sys.exit(f"{folder}: is there, but not with {number} images; remove it or give another --folder")
+    try:
+        write(args)
+    except KeyboardInterrupt:
+        sys.exit("stopped; run this again, classes that are complete stay")
+    except OSError as fault:
+        sys.exit(f"{fault.filename or args.folder}: cannot be written ({fault.strerror}); make room or give another "
+                 "--folder")
     print(f"{args.folder}: {args.classes} classes, {args.classes * args.train} images to train on, "
           f"{args.classes * args.val} to validate")
 

@@ -14,6 +14,7 @@ the program may be stopped at any moment and run again: what is complete stays. 
 """
 
 import argparse
+import contextlib
 import hashlib
 import io
 import os
@@ -21,6 +22,7 @@ import re
 import shutil
 import sys
 import tarfile
+import zlib
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -57,6 +59,16 @@ def check_md5(path, expected):
         raise ValueError(f"{path}: MD5 is {found.hexdigest()}, not {expected}; the download is damaged, get it anew")
 
 
+@contextlib.contextmanager
+def opened(archive):
+    """An archive to read from; ValueError, naming it, where it is damaged."""
+    try:
+        with tarfile.open(archive) as tar:
+            yield tar
+    except (tarfile.TarError, EOFError, zlib.error) as fault:
+        raise ValueError(f"{archive}: damaged ({str(fault).splitlines()[0].rstrip(':')}); get it anew") from None
+
+
 def members(tar, archive):
     """The files of an archive.
 
@@ -80,7 +92,7 @@ def fresh(folder):
 
 def unpack_train(archive, folder):
     """Unpack the archive of one archive a class to folder/<wnid>/; return the number of images there."""
-    with tarfile.open(archive) as outer:
+    with opened(archive) as outer:
         for member in tqdm(list(members(outer, archive.name)), unit="class", desc="train"):
             wnid = member.name.removesuffix(".tar")
             if not WNID.fullmatch(wnid):
@@ -102,7 +114,7 @@ def unpack_val(archive, wnids, folder):
     """
     if not folder.exists():
         part = fresh(folder)
-        with tarfile.open(archive) as tar:
+        with opened(archive) as tar:
             for member in tqdm(members(tar, archive.name), total=len(wnids), unit="image", desc="val"):
                 number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", member.name)
                 if not number or not 1 <= int(number[1]) <= len(wnids):
@@ -115,15 +127,20 @@ def unpack_val(archive, wnids, folder):
 
 def classes_of_val(devkit):
     """The wnid of every validation image in order, from the devkit's ground truth and table of classes."""
-    with tarfile.open(devkit) as tar:
+    with opened(devkit) as tar:
         root = "ILSVRC2012_devkit_t12/data/"
         try:
-            table = loadmat(io.BytesIO(tar.extractfile(root + "meta.mat").read()), squeeze_me=True)["synsets"]
+            table = tar.extractfile(root + "meta.mat").read()
             truth = tar.extractfile(root + "ILSVRC2012_validation_ground_truth.txt").read().split()
         except KeyError as missing:
             raise ValueError(f"{devkit}: {missing.args[0]}; give the official devkit of tasks 1 and 2") from None
-    wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in np.atleast_1d(table)}
-    return [wnids[int(number)] for number in truth]
+    try:
+        table = np.atleast_1d(loadmat(io.BytesIO(table), squeeze_me=True)["synsets"])
+        wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in table}
+        return [wnids[int(number)] for number in truth]
+    except Exception as fault:  # SciPy raises a different type for each way a table can be broken
+        raise ValueError(f"{devkit}: its table of classes and its ground truth do not fit together ({fault!r}); "
+                         "give the official devkit of tasks 1 and 2") from None
 
 
 def prepare(archives, folder, md5):
@@ -195,7 +212,12 @@ def main(arguments=None):
                             help=f"what {name} must have, if it is not the official one (default: %(default)s)")
     args = parser.parse_args(arguments)
     if args.check:
-        complaints = check(args.check, max(args.workers, 1))
+        try:
+            complaints = check(args.check, max(args.workers, 1))
+        except KeyboardInterrupt:
+            sys.exit("stopped; nothing was changed")
+        except OSError as fault:
+            sys.exit(f"{fault.filename}: cannot be read ({fault.strerror})")
         if complaints:
             sys.exit("\n".join(complaints))
         print(f"{args.check}: nothing is missing, empty or unreadable")
@@ -204,7 +226,7 @@ def main(arguments=None):
         prepare(args.archives, args.folder, {kind: getattr(args, f"{kind}_md5") for kind in OFFICIAL})
     except KeyboardInterrupt:
         sys.exit("stopped; run this again to go on, what is complete stays")
-    except (ValueError, OSError, tarfile.TarError) as fault:
+    except (ValueError, OSError) as fault:
         sys.exit(str(fault))
 
 

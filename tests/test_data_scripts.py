@@ -142,6 +142,33 @@ def test_an_archive_of_another_kind_is_named(imagenet):
         imagenet(devkit=tar_of({"readme.txt": b""}, "w:gz"))
 
 
+@pytest.mark.parametrize("content", [devkit()[:200], b"", b"no archive at all"])
+def test_a_damaged_devkit_is_named(imagenet, content):
+    with pytest.raises(SystemExit, match=r"devkit_t12.tar.gz: damaged \(.*\); get it anew"):
+        imagenet(devkit=content)
+    with pytest.raises(SystemExit, match=r"img_train.tar: damaged \(.*\); get it anew"):
+        imagenet(train=tar_of({f"{WNIDS[0]}.tar": tar_of({"a.JPEG": jpeg(0)})})[:2000])
+
+
+def test_a_devkit_whose_parts_do_not_fit_is_named(imagenet):
+    root = "ILSVRC2012_devkit_t12/data/"
+    truth = {root + "ILSVRC2012_validation_ground_truth.txt": b"77"}
+    empty = io.BytesIO()
+    savemat(empty, {"synsets": np.zeros(0)})
+    for table in (b"no table", empty.getvalue()):
+        with pytest.raises(SystemExit, match="devkit_t12.tar.gz: its table of classes and its ground truth do not fit"):
+            imagenet(devkit=tar_of({root + "meta.mat": table, **truth}, "w:gz"))
+
+
+def test_ctrl_c_while_checking_is_a_sentence(prepare_imagenet, monkeypatch, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare_imagenet, "check", interrupt)
+    with pytest.raises(SystemExit, match="stopped; nothing was changed"):
+        prepare_imagenet.main(["--check", str(tmp_path)])
+
+
 def test_official_archives_must_hold_the_official_number(imagenet, prepare_imagenet, monkeypatch):
     content = tar_of({f"{wnid}.tar": tar_of({f"{wnid}_0.JPEG": jpeg(0)}) for wnid in WNIDS})
     monkeypatch.setitem(prepare_imagenet.OFFICIAL, "train",
@@ -202,6 +229,20 @@ def test_mini_imagenet_keeps_what_is_there_and_refuses_what_does_not_fit(tmp_pat
         mini(tmp_path, "--train", "5")
     with pytest.raises(SystemExit, match="--classes 99"):
         mini(tmp_path, "--classes", "99")
+
+
+def test_mini_imagenet_says_where_it_cannot_write_and_that_it_was_stopped(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit, match=r"file/train/.*: cannot be written \(Not a directory\); make room or give"):
+        mini(tmp_path / "file")
+    mini_imagenet = script("make_mini_imagenet")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mini_imagenet, "write_class", interrupt)
+    with pytest.raises(SystemExit, match="stopped; run this again, classes that are complete stay"):
+        mini_imagenet.main(["--folder", str(tmp_path / "new")])
 
 
 def test_mean_colour_does_not_tell_the_classes_apart(tmp_path):
