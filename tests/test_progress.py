@@ -65,23 +65,31 @@ def test_a_place_that_cannot_be_written_costs_one_sentence(kept, monkeypatch, ca
     assert first == "✔ grid of stage 3: right" and "No such file or directory" in second
 
 
-def test_the_table_counts_and_reset_empties_it(kept, monkeypatch, capsys):
+def test_the_table_names_what_is_open_and_reset_empties_it(kept, monkeypatch, capsys):
     made = types.ModuleType("twins_lib.teach.lesson_77")
 
-    @exercise
     def easy(answer):
         require(answer == 1, "no")
 
-    easy.__module__ = made.__name__
-    made.easy = easy
+    def less_easy(answer):
+        require(answer == 2, "no")
+
+    for function in (easy, less_easy):
+        function.__module__ = made.__name__
+        setattr(made, function.__name__, exercise(function))
     monkeypatch.setitem(sys.modules, made.__name__, made)
     monkeypatch.setattr(progress.pkgutil, "iter_modules", lambda path: [(None, "lesson_77", False), (None, "x", False)])
-    progress.main([])
-    assert capsys.readouterr().out.splitlines()[1:] == ["77        0 of 1", "all       0 of 1"]
+
+    def table():
+        capsys.readouterr()
+        progress.main([])
+        return capsys.readouterr().out.splitlines()[1:]
+
+    assert table() == ["77        0 of 2   open: easy, less easy", "all       0 of 2"]
     made.easy(1)
-    capsys.readouterr()
-    progress.main([])
-    assert capsys.readouterr().out.splitlines()[-1] == "all       1 of 1"
+    assert table() == ["77        1 of 2   open: less easy", "all       1 of 2"]
+    made.less_easy(2)
+    assert table() == ["77        2 of 2", "all       2 of 2"]
     for _ in range(2):
         progress.main(["--reset"])
         assert not kept.exists()

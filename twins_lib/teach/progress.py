@@ -1,6 +1,6 @@
 """Which exercises the reader has got right: noted in one file beside the lessons, and never sent anywhere.
 
-    python -m twins_lib.teach.progress            a table: lesson, passed, of how many
+    python -m twins_lib.teach.progress            a table: passed, of how many, and which are open
     python -m twins_lib.teach.progress --reset    forget all of it
 
 A check that answers "right" in JupyterLab notes its name in notebooks/.progress.json; the environment variable
@@ -91,11 +91,17 @@ def show():
     except (OSError, ValueError) as error:
         print(f"{path} does not work: {error}. To begin anew: {RESET}")
         return
-    rows = [(lesson, len(set(names) & set(passed.get(lesson, []))), len(names))
-            for lesson, names in exercises().items()]
+    right, total = 0, 0
     print("lesson   passed")
-    for lesson, right, total in [*rows, ("all", sum(row[1] for row in rows), sum(row[2] for row in rows))]:
-        print(f"{lesson:6} {right:4} of {total}")
+    for lesson, names in exercises().items():
+        left = [name.replace("_", " ") for name in names if name not in passed.get(lesson, [])]
+        print(row(lesson, len(names) - len(left), len(names)) + ("   open: " + ", ".join(left) if left else ""))
+        right, total = right + len(names) - len(left), total + len(names)
+    print(row("all", right, total))
+
+
+def row(name, right, total):
+    return f"{name:6} {right:4} of {total}"
 
 
 def main(arguments=None):
