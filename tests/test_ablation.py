@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from twins_lib import ablation, create_model, load_weights, toy
+from twins_lib import ablation, create_model, fashion_mnist, load_weights, toy
 
 CHECKPOINT = ablation.ASSETS / "twins_svt_nano_shapes.ckpt"
 
@@ -58,6 +58,30 @@ def test_a_table_made_anew_has_the_same_form(tmp_path, monkeypatch):
     made = json.loads((tmp_path / "table.json").read_text())
     assert made.keys() == json.loads((ablation.ASSETS / "ablation.json").read_text()).keys()
     assert abs(made["scores"]["far_pairs"]["without GSA"][0] - 0.5) < 0.15  # known: no network of LSA can do better
+
+
+def test_the_stored_run_on_clothes_is_of_the_official_files():
+    card = json.loads((ablation.ASSETS / "fashion_mnist.json").read_text())
+    assert card["data"] == {name: digest for name, (_, digest) in fashion_mnist.FILES.items()}
+    assert len(card["scores"]) == len(card["seeds"]) == 3
+    assert min(card["scores"]) > 0.5 and max(card["scores"]) - min(card["scores"]) < 0.1
+
+
+def test_a_run_on_clothes_made_anew_has_the_same_form(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    made_up = tuple((rng.integers(0, 256, (n, 28, 28), np.uint8), np.arange(n, dtype=np.uint8) % 10) for n in (40, 20))
+    monkeypatch.setattr(fashion_mnist, "load", lambda: made_up)
+    ablation.fashion(tmp_path / "clothes.json", seeds=(0,), n=40, epochs=1, batch=20, n_test=20)
+    made = json.loads((tmp_path / "clothes.json").read_text())
+    assert made.keys() == json.loads((ablation.ASSETS / "fashion_mnist.json").read_text()).keys()
+    assert len(made["scores"]) == 1
+
+
+def test_clothes_that_were_not_fetched_are_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, "load", lambda: None)
+    with pytest.raises(SystemExit, match="error: Fashion-MNIST is not there; python data_scripts/"):
+        ablation.main(["fashion", "--output", str(tmp_path / "clothes.json")])
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_there_is_left_alone(tmp_path):

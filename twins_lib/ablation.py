@@ -1,9 +1,10 @@
-"""Stored runs behind lesson 06: what each part of Twins is needed for, and the checkpoint of the later lessons.
+"""Stored runs behind lesson 06: what each part of Twins is needed for, the checkpoint of later lessons, Fashion-MNIST.
 
     python -m twins_lib.ablation table         notebooks/assets/ablation.json, about five minutes on one core
     python -m twins_lib.ablation checkpoint    notebooks/assets/twins_svt_nano_shapes.ckpt, about five more
+    python -m twins_lib.ablation fashion       notebooks/assets/fashion_mnist.json, about three; needs Fashion-MNIST
 
-Both write their file once, at the end: stopped and started again they begin anew, and a finished file is left alone.
+Each writes its file once, at the end: stopped and started again it begins anew, and a finished file is left alone.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from tqdm import tqdm
 
-from . import toy
+from . import fashion_mnist, toy
 from .attention import GSA, LSA
 from .block import Block
 from .model import create_model
@@ -156,6 +157,13 @@ def restart(model, optimizer, fresh):
         ops.assign(p, ops.zeros_like(p))
 
 
+def write(path, card):
+    """Write a card, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
 def table(path, seeds=(0, 1, 2), n=1600, epochs=2, batch=32, peak=3e-3, n_test=500):
     """Train four networks on two tasks whose right answer is known, with three seeds."""
     tasks = ("borders", "far_pairs")
@@ -177,9 +185,7 @@ def table(path, seeds=(0, 1, 2), n=1600, epochs=2, batch=32, peak=3e-3, n_test=5
                     scores[name][network].append(round(accuracy(model, *tests[name][:2]), 3))
     card = provenance("table", seeds=list(seeds), images=n, epochs=epochs, batch=batch, peak_lr=peak, side=SIDE,
                       test_images=n_test, data={name: tests[name][2] for name in tasks}, scores=scores)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write(path, card)
 
 
 def checkpoint(path, seed=0, n=4000, size=64, epochs=2, batch=50, peak=2e-3, n_test=1000):
@@ -201,16 +207,50 @@ def checkpoint(path, seed=0, n=4000, size=64, epochs=2, batch=50, peak=2e-3, n_t
                "sha256": toy.checksum(test_images, test_labels)}))
 
 
+def fashion(path, seeds=(0, 1, 2), n=2000, epochs=3, batch=50, peak=2e-3, n_test=10000):
+    """Train twins_svt_nano on the first pictures of Fashion-MNIST as lesson 06 does, with three seeds.
+
+    Raises:
+        FileNotFoundError: Fashion-MNIST has not been fetched.
+    """
+    clothes = fashion_mnist.load()
+    if clothes is None:
+        raise FileNotFoundError("Fashion-MNIST is not there; python data_scripts/fetch_fashion_mnist.py brings it")
+    (images, labels), (test_images, test_labels) = clothes
+    images, test_images = pixels(frame(images[:n])), pixels(frame(test_images[:n_test]))
+    labels, test_labels = labels[:n].astype(np.int32), test_labels[:n_test]
+    model = create_model("twins_svt_nano", len(fashion_mnist.CLASSES))
+    step, optimizer = training_step(model, smoothing=0.1)
+    scores = []
+    with tqdm(total=len(seeds) * epochs * (n // batch), unit="step") as bar:
+        for seed in seeds:
+            bar.set_description(f"seed {seed}")
+            ms.set_seed(seed)
+            restart(model, optimizer, create_model("twins_svt_nano", len(fashion_mnist.CLASSES)))
+            train(step, (images,), labels, seed, epochs, batch, peak, bar)
+            scores.append(round(accuracy(model, (test_images,), test_labels), 3))
+    write(path, provenance(
+        "fashion", model="twins_svt_nano", seeds=list(seeds), images=n, epochs=epochs, batch=batch, peak_lr=peak,
+        smoothing=0.1, test_images=n_test, data={name: digest for name, (_, digest) in fashion_mnist.FILES.items()},
+        scores=scores))
+
+
+def frame(grey):
+    """Fashion-MNIST's uint8 (n, 28, 28) with two black pixels around, in three equal channels: (n, 32, 32, 3)."""
+    return np.repeat(np.pad(grey, ((0, 0), (2, 2), (2, 2)))[..., None], 3, axis=3)
+
+
 def main(arguments=None):
-    """Parse the command line and make one of the two files."""
+    """Parse the command line and make one of the three files."""
     parser = argparse.ArgumentParser(prog="python -m twins_lib.ablation", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("table", "checkpoint"))
+    parser.add_argument("what", choices=("table", "checkpoint", "fashion"))
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of the file in notebooks/assets")
     parser.add_argument("--again", action="store_true", help="make it anew although it is there")
     options = parser.parse_args(arguments)
     make, name = {"table": (table, "ablation.json"),
-                  "checkpoint": (checkpoint, "twins_svt_nano_shapes.ckpt")}[options.what]
+                  "checkpoint": (checkpoint, "twins_svt_nano_shapes.ckpt"),
+                  "fashion": (fashion, "fashion_mnist.json")}[options.what]
     path = options.output or ASSETS / name
     if path.exists() and not options.again:
         sys.exit(f"{path} is already there; --again makes it anew")
@@ -220,6 +260,8 @@ def main(arguments=None):
         make(path)
     except KeyboardInterrupt:
         sys.exit(f"stopped; {path} was not written")
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error}")
     print(path)
 
 
