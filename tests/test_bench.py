@@ -78,13 +78,8 @@ def test_size_has_a_row_for_each_side_and_a_power(tmp_path, capsys, monkeypatch)
     assert "twins_svt_nano: seconds grow as pixels^1.50" in capsys.readouterr().out
 
 
-def test_data_counts_images(tmp_path):
-    rng = np.random.default_rng(0)
-    for name in ("cats", "dogs"):
-        (tmp_path / "train" / name).mkdir(parents=True)
-        for i in range(4):
-            Image.fromarray(rng.integers(0, 255, (40, 48, 3), np.uint8)).save(tmp_path / "train" / name / f"{i}.png")
-    found = figures(tmp_path, "data", tmp_path / "train", "--size", 32, "--batch", 4, "--workers", 1, "--seconds", 0.1)
+def test_data_counts_images(folder, tmp_path):
+    found = figures(tmp_path, "data", folder / "train", "--size", 32, "--batch", 4, "--workers", 1, "--seconds", 0.1)
     loaders = ["twins_lib", "PyTorch, timm"] if bench.torch_installed() else ["twins_lib"]
     assert [row["loader"] for row in found["rows"]] == loaders
     assert all(row["images/s"] > 0 for row in found["rows"])
@@ -99,9 +94,45 @@ def test_pytorch_is_measured_without_mindspore(task):
     assert "libtorch" in maps and "mindspore" not in maps
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(SystemExit, match="none: no such folder"):
-        bench.main(["data", str(tmp_path / "none")])
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of four images each, in train/."""
+    rng = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(rng.integers(0, 255, (40, 48, 3), np.uint8)).save(tmp_path / "train" / name / f"{i}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("words, says", [
+    (["data", "none"], "error: none: no such folder; give the folder that holds one folder a class"),
+    (["data", "{}"], "error: {}: holds train/; give {}/train"),
+    (["data", "{}/train/cats"], "error: {}/train/cats: holds no class folder; images belong in"),
+    (["data", "{}/train", "--batch", "10"], "error: {}/train: 8 images do not fill one batch of 10"),
+    (["data", "{}/train", "--batch", "3"], "error: batch_size 3: must be even"),
+    (["data", "{}/train", "--batch", "many"], "argument --batch: invalid count value: 'many'"),
+    (["data", "{}/train", "--seconds", "-1"], "argument --seconds: -1: must be above 0"),
+    (["data", "{}/train", "--seconds", "nan"], "argument --seconds: nan: must be above 0"),
+    (["--size", "10"], "error: 10x10 pixels: twins_svt_small takes sides that are a multiple of 4 and at least 32"),
+    (["size", "--sizes", "64", "16"], "error: 16x16 pixels: twins_svt_small takes"),
+])
+def test_faults_are_one_sentence(folder, capfd, words, says):
+    with pytest.raises(SystemExit) as end:
+        bench.main([word.format(folder) for word in words])
+    told = capfd.readouterr().err
+    assert end.value.code == 2 and says.format(folder, folder) in told.splitlines()[-1] and "Traceback" not in told
+
+
+def test_an_image_that_cannot_be_read_is_named(folder, capfd):
+    bad = folder / "train" / "dogs" / "2.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    words = ["--size", "32", "--batch", "8", "--workers", "1", "--seconds", "0.1"]
+    with pytest.raises(SystemExit) as end:
+        bench.main(["data", str(folder / "train"), *words])
+    told = capfd.readouterr().err
+    assert end.value.code == 2 and "Traceback" not in told
+    assert told.splitlines()[-1].startswith(f"error: {bad}: cannot be read as an image")
 
 
 def test_a_process_that_dies_is_told(capfd):

@@ -180,6 +180,13 @@ def test_unreadable_image_is_named_and_counted_or_fatal(root, tmp_path, capfd):
     assert f"left out: {bad}: cannot be read" in said and "on 8 images, 1 unreadable" in said
     code, line = fails(capfd, eval_program, *words, "--strict")
     assert code == 2 and str(bad) in line
+    for path in (tmp_path / "data" / "val").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(SystemExit):
+        run(eval_program.main, words)
+    said, told = capfd.readouterr()
+    assert said.count("left out: ") == 9 and told.strip().endswith("no image could be evaluated; see the complaints "
+                                                                   "about them")
 
 
 @pytest.mark.parametrize("words, says", [
@@ -207,6 +214,9 @@ def test_faults_of_evaluation(root, tmp_path, capfd):
     half.write_bytes(best.read_bytes()[:best.stat().st_size // 2])
     save_weights(create_model("twins_svt_tiny", 8), tmp_path / "other.ckpt")
     assert told("nowhere.ckpt") == (2, "error: nowhere.ckpt: no such checkpoint")
+    (tmp_path / "x.pth").write_bytes(b"anything")
+    assert told(tmp_path / "x.pth")[1].endswith(
+        "x.pth: a PyTorch file: convert it with data_scripts/convert_weights.py")
     assert told(half)[0] == 2 and "not a readable MindSpore checkpoint" in told(half)[1]
     code, line = told(tmp_path / "other.ckpt")
     assert code == 2 and "not the weights of this network" in line and "head.weight (8, 16) instead of (3, 16)" in line

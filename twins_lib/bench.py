@@ -153,6 +153,8 @@ class Subject:
         except BrokenPipeError:
             pass  # it has ended: what it last said stands above, and its answer is empty
         answer = self.process.stdout.readline()
+        if answer.startswith('"'):
+            raise ValueError(json.loads(answer))
         if not answer:
             sys.exit(f"{self.title}: ended with code {self.process.wait()} before it was measured; "
                      "the reason stands above, or, with code -9, there was not enough memory")
@@ -191,10 +193,10 @@ def serve(build, arguments):
     os.dup2(2, 1)  # whatever a library prints is no reply
     run = globals()[build](**json.loads(arguments))
     for question in sys.stdin:
-        if question.strip() == "run":
-            answer = run()
-        else:
-            answer = peak_memory()
+        try:
+            answer = run() if question.strip() == "run" else peak_memory()
+        except (ValueError, OSError) as fault:  # an image that cannot be read, which PyTorch's loader tells last
+            answer = str(fault).strip().splitlines()[-1]
         print(json.dumps(answer), file=replies, flush=True)
 
 
@@ -267,8 +269,21 @@ class Report:
             self.path.write_text(json.dumps({"machine": self.machine, "rows": self.rows, **more}, indent=2) + "\n")
 
 
+def check_sides(models, sides):
+    """Raise ValueError for a side of images that a network does not take."""
+    from twins_lib import VARIANTS
+
+    for model in models:
+        least = max(np.cumprod(VARIANTS[model].patch_sizes) * VARIANTS[model].sr_ratios)
+        for side in sides:
+            if side % 4 or side < least:
+                raise ValueError(f"{side}x{side} pixels: {model} takes sides that are a multiple of 4 and at least "
+                                 f"{least}; give another size")
+
+
 def speed(options):
     """Forward and train step, seconds and memory, PyNative and jit, beside timm."""
+    check_sides(options.models, [options.size])
     report = Report(options.json, {"model": (18, ""), "task": (9, ""), "mode": (10, ""), "seconds": (9, ".3f"),
                                    "timm": (8, ".3f"), "ratio": (7, ".2f"), "first call": (12, ".1f"),
                                    "peak GB": (9, ".2f"), "timm GB": (9, ".2f")})
@@ -296,6 +311,7 @@ def size(options):
     """Forward time of one image against its size, and the power of the number of pixels it grows with."""
     from twins_lib import cost
 
+    check_sides(options.models, options.sizes)
     report = Report(options.json, {"model": (18, ""), "side": (6, ""), "seconds": (9, ".3f"), "GMACs": (9, ".2f"),
                                    "peak GB": (9, ".2f")})
     report.head(f"forward of one image, jit, float32; medians of {options.runs} runs, the sizes in turn")
@@ -321,8 +337,11 @@ def size(options):
 
 def data(options):
     """Augmented training images a second from a folder, beside PyTorch's loader with timm's transforms."""
-    if not options.folder.is_dir():
-        sys.exit(f"{options.folder}: no such folder; give one that holds a folder of images a class")
+    from twins_lib.data import ImageFolder, train_batches
+
+    if (options.folder / "train").is_dir():
+        raise ValueError(f"{options.folder}: holds train/; give {options.folder / 'train'}")
+    train_batches(ImageFolder(options.folder), batch_size=options.batch, image_size=options.size, seed=0, epoch=0)
     report = Report(options.json, {"loader": (16, ""), "images/s": (10, ".1f")})
     report.head(f"{options.size}x{options.size}, batch {options.batch}, {options.workers} workers, "
                 f"medians of {options.runs} times {options.seconds} s, in turn")
@@ -344,6 +363,11 @@ def main(arguments=None):
         if int(text) < 1:
             raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
         return int(text)
+
+    def seconds(text):
+        if not 0 < float(text) < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text}: must be above 0")
+        return float(text)
 
     def common(parser, runs, **given):
         if "models" in given:
@@ -373,13 +397,16 @@ def main(arguments=None):
     part.add_argument("--batch", type=count, default=64, help="images (%(default)s)")
     part.add_argument("--size", type=count, default=224, help="their side in pixels (%(default)s)")
     part.add_argument("--workers", type=count, default=os.cpu_count(), help="processes (%(default)s)")
-    part.add_argument("--seconds", type=float, default=10, help="of one measurement (%(default)s)")
+    part.add_argument("--seconds", type=seconds, default=10, help="of one measurement (%(default)s)")
     part.set_defaults(part=data)
     options = parser.parse_args(arguments)
     try:
         options.part(options)
     except KeyboardInterrupt:
         sys.exit("stopped")
+    except (ValueError, OSError) as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

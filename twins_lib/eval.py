@@ -8,7 +8,7 @@ from tqdm import tqdm
 from . import create_model, load_weights
 from .config import SegmentationConfig, load_config
 from .data import ImageFolder, eval_batches
-from .distributed import start
+from .distributed import RunError, start
 from .engine import evaluate, evaluated, in_precision, load_trained
 from .segmentation import Segmenter, absent_classes, evaluate_masks
 from .segmentation_data import MaskFolder, eval_masks
@@ -72,12 +72,20 @@ def classification(config, options, rank, world):
     loader = eval_batches(val, batch_size=options.batch_size, image_size=config.image_size, crop_pct=config.crop_pct,
                           rank=rank, world=world, workers=config.workers, strict=options.strict)
     shown = tqdm(loader, unit="batch", leave=False, disable=None if rank == 0 else True)
-    figures = evaluate(forward, shown, world)
-    for complaint in complaints_of_all(loader, rank, world):
-        print(f"left out: {complaint}")
+    try:
+        figures = evaluate(forward, shown, world)
+    except RunError:  # in every process, as not one image could be read
+        tell_left_out(loader, rank, world)
+        raise
+    tell_left_out(loader, rank, world)
     if rank == 0:
         print(f"top-1 {figures['test_acc1']:.3f}  top-5 {figures['test_acc5']:.3f}  loss {figures['test_loss']:.3f}  "
               f"on {figures['test_images']} images, {len(val) - figures['test_images']} unreadable")
+
+
+def tell_left_out(loader, rank, world):
+    for complaint in complaints_of_all(loader, rank, world):
+        print(f"left out: {complaint}", flush=True)
 
 
 if __name__ == "__main__":

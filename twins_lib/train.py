@@ -78,11 +78,18 @@ def classification(config, rank=0, world=1):
     def validate(stopped):
         loader = eval_batches(val, batch_size=batch, image_size=config.image_size, crop_pct=config.crop_pct,
                               rank=rank, world=world, workers=config.workers)
-        figures = evaluate(forward, loader, world, stopped)
-        if figures:
-            figures["test_unreadable"] = len(val) - figures["test_images"]
+        def tell():
             for complaint in complaints_of_all(loader, rank, world):
                 logging.getLogger("twins_lib").warning("left out: %s", complaint)
+
+        try:
+            figures = evaluate(forward, loader, world, stopped)
+        except RunError:  # in every process, as not one image could be read
+            tell()
+            raise
+        if figures:
+            figures["test_unreadable"] = len(val) - figures["test_images"]
+            tell()
         return figures
 
     steps, rates = schedule(config, train)
