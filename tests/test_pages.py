@@ -65,6 +65,7 @@ def real_site(tmp_path_factory):
 def test_the_index_tells_what_each_lesson_is(notebooks, tmp_path):
     failed, warnings = build_pages(notebooks, tmp_path / "site")
     assert (failed, warnings) == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"notebooks", "site", "site.work"}
     index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert re.search(r'href="01_dots.html">.*01 · Dots: a lesson', index)
     assert "Dots are <em>small</em>. <em>12 minutes.</em>" in index
@@ -246,6 +247,18 @@ def test_the_real_pages_in_a_browser_on_a_telephone(real_site, page):
         page.goto(path.as_uri())
         assert page.title() and page.locator("h1").count()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path.name} is too wide"
+
+
+def test_explorer_and_search_of_the_real_pages(real_site, page):
+    out, _ = real_site
+    page.goto((out / "07_attention_maps.html").as_uri())
+    explorer = page.locator(".twx").first
+    said = explorer.locator("[aria-live]").text_content()
+    box = explorer.locator("canvas.twx-map").bounding_box()
+    explorer.locator("canvas.twx-map").click(position={"x": box["width"] / 8, "y": box["height"] / 8})
+    assert explorer.locator("[aria-live]").text_content() not in (said, "")
+    page.goto((out / "search.html").as_uri() + "?q=stochastic")
+    page.wait_for_selector("#search-results a >> text=05 · Building Twins")
 
 
 @pytest.mark.parametrize("markup, complaint", [

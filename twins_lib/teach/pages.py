@@ -193,6 +193,7 @@ def build_pages(folder, out, execute=False, library=False):
     alts = alt_texts(source)
     with patch_docutils(), docutils_namespace():   # so that several calls do not meet in one process
         app = Sphinx(source, None, out, work / "doctrees", "html", settings(work), status=None, warning=warnings)
+        app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(work / "pictures"))   # not beside `out`
         app.connect("doctree-read", lambda app, page: give_alt_texts(page, alts))
         app.connect("autodoc-process-signature", arguments_of_cells)
         app.connect("autodoc-process-docstring", as_plain_text, priority=400)   # before napoleon reads them
@@ -221,6 +222,7 @@ def settings(work):
         "autodoc_member_order": "bysource",
         "autodoc_preserve_defaults": True,      # as written, not as a path of this machine
         "autodoc_inherit_docstrings": False,    # `construct` would get what MindSpore says of every Cell
+        "highlight_language": "none",           # a fence that names no language holds commands, not Python
         "default_role": "code",                 # docstrings write `names` as notebooks do
         "html_theme": "sphinx_book_theme",
         "html_theme_options": {"show_navbar_depth": 1, "use_fullscreen_button": False, "navbar_persistent": [],
