@@ -262,6 +262,7 @@ def test_settings_that_changed_are_told_when_a_run_is_resumed(undisturbed, tmp_p
         silent = [record.getMessage() for record in caplog.records][len(told):]
         (tmp_path / "run" / "config.yaml").unlink()
         fit(make_task(), make_config(tmp_path / "run"), resume=True)
+    assert told[0].endswith(f"going on in epoch 3 after step 0, process {os.getpid()}")
     assert told[1:] == ["changed since the last start: clip_norm 5.0 -> 1.0, seed 0 -> 7"] and len(silent) == 1
     assert "whether settings have changed cannot be told" in caplog.records[-1].getMessage()
 

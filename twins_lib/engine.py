@@ -406,10 +406,11 @@ class _Run:
             if extra["steps"] != self.task.steps and self.progress.step:
                 raise RunError(f"{saved[-1]}: stopped within an epoch of {extra['steps']} steps, which now has "
                                f"{self.task.steps}; resume with the batch_size, accumulate and images of its start")
-            self._say(f"{saved[-1]}: going on in epoch {self.progress.epoch} after step {self.progress.step}")
+            self._say(f"{saved[-1]}: going on in epoch {self.progress.epoch} after step {self.progress.step}, "
+                      f"process {os.getpid()}")
             self._tell_changes()
         else:
-            self._say(f"{self.output}: nothing to resume, starting" if resume else f"{self.output}: starting")
+            self._say(f"{self.output}: {'nothing to resume, ' if resume else ''}starting, process {os.getpid()}")
         if self.rank == 0:
             self.output.mkdir(parents=True, exist_ok=True)
             write_atomically(self.output / "config.yaml", as_yaml(self.config).encode())
