@@ -249,6 +249,16 @@ def test_the_real_pages_in_a_browser_on_a_telephone(real_site, page):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path.name} is too wide"
 
 
+def test_code_of_100_columns_and_names_fit_on_a_laptop(real_site, page):
+    out, _ = real_site
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto((out / "08_bug_lab.html").as_uri())
+    cut = page.evaluate("""[...document.querySelectorAll("article pre")]
+        .filter(code => code.scrollWidth > code.clientWidth).map(code => code.textContent)""")
+    assert [code for code in cut if max(map(len, code.splitlines())) <= 100] == []
+    assert page.locator("td code", has_text="footprint").evaluate("name => name.getClientRects().length") == 1
+
+
 def test_explorer_and_search_of_the_real_pages(real_site, page):
     out, _ = real_site
     page.goto((out / "07_attention_maps.html").as_uri())
