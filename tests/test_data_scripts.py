@@ -3,14 +3,17 @@
 import hashlib
 import importlib.util
 import io
+import json
 import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from golden.pictures import picture
 from scipy.io import savemat
 
+from twins_lib.config import as_yaml, load_config
 from twins_lib.data import ImageFolder, load_image
 
 # Classes in the order of the devkit's numbers, which is not the order of their names.
@@ -243,6 +246,19 @@ def test_mini_imagenet_says_where_it_cannot_write_and_that_it_was_stopped(tmp_pa
     monkeypatch.setattr(mini_imagenet, "write_class", interrupt)
     with pytest.raises(SystemExit, match="stopped; run this again, classes that are complete stay"):
         mini_imagenet.main(["--folder", str(tmp_path / "new")])
+
+
+def test_the_stored_runs_are_of_these_pictures_and_settings(tmp_path):
+    card = json.loads((Path(__file__).parents[1] / "notebooks" / "assets" / "mini_imagenet.json").read_text())
+    mini(tmp_path, "--train", "1", "--val", "1")
+    first = b"".join(path.read_bytes() for path in sorted(tmp_path.rglob("*_00000.JPEG")))
+    assert hashlib.sha256(first).hexdigest() == card["data"]["sha256_of_first_images"]
+    assert card["runs"].keys() == {"twins_svt_nano", "twins_pcpvt_nano"}
+    for name, run in card["runs"].items():
+        now = yaml.safe_load(as_yaml(load_config(name)))
+        assert run["command"].endswith(f"--config {name}")
+        assert run["settings"] == {key: now[key] for key in run["settings"]}
+        assert [line["epoch"] for line in run["log"]] == list(range(now["epochs"]))
 
 
 def test_mean_colour_does_not_tell_the_classes_apart(tmp_path):
