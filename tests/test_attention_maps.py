@@ -312,7 +312,7 @@ def test_figures_tell_what_they_show(name, tmp_path):
     first, second = found[:2]
     drawn = {figures.heads_figure(found[2], picture, [0, 30]): "window" if name == "twins_svt_nano" else "keys",
              figures.stages_figure(found, picture, (30, 20)): "GSA spans the image",
-             figures.depth_figure(found): "GSA looks"}
+             figures.depth_figure(found): f"of {len(found)} blocks use over 90% of their keys"}
     if name == "twins_svt_nano":
         drawn[figures.pair_figure(first, second, picture, 17)] = "LSA sees 16 of 128 tokens"
     for figure, finding in drawn.items():

@@ -61,7 +61,7 @@ def heads_figure(attention_map, picture, queries):
     for row, query in zip(panels, queries):
         for head, (axes, grid, weights) in enumerate(zip(row, m.on_grid(query), m.weights_of(query)), start=1):
             _draw(axes, m, picture, grid, query)
-            axes.set_title(f"head {head}, highest {weights.max():.0%}", fontsize=8, loc="center")
+            axes.set_title(f"head {head}: {_scale(weights)}", fontsize=8, loc="center")
         row[0].set_ylabel(_place(query, m), fontsize=8)
     return figure
 
@@ -88,7 +88,8 @@ def stages_figure(maps, picture, pixel):
         for axes, m in zip(row, stage):
             query = pixel[0] // m.stride * m.size[1] + pixel[1] // m.stride
             _draw(axes, m, picture, m.on_grid(query).mean(0), query)
-            axes.set_title(m.name.replace("Stage ", "").replace(", block ", "."), fontsize=8, loc="center")
+            scale = _scale(m.weights_of(query).mean(0))
+            axes.set_title(f"{m.stage + 1}.{m.block + 1} ({m.kind})\n{scale}", fontsize=8, loc="center")
         for axes in row[len(stage):]:
             axes.set_visible(False)
         row[0].set_ylabel("Stage {}\n{}×{} tokens".format(stage[0].stage + 1, *stage[0].size), fontsize=8)
@@ -104,17 +105,19 @@ def depth_figure(maps):
     Returns:
         Figure with two panels: the number of keys in use (the exponential of the entropy, as a share of all
         keys of the row) and the mean distance in pixels. One mark is one head, its mean over the queries.
+        The title tells how many blocks are close to a mean of their keys, and which block chooses most.
     """
     figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     axes_used, axes_far = figure.subplots(1, 2)
-    names, far = [], {}
+    names, least, labelled = [], [], set()
     for x, m in enumerate(maps):
         names.append(f"{m.stage + 1}.{m.block + 1}")
         used = np.exp(entropy(m)).mean(1) / m.rows.shape[2]
         distance = mean_distance(m).mean(1)
         colour, marker = STYLE[m.kind]
-        label = None if m.kind in far else m.kind
-        far.setdefault(m.kind, []).extend(distance)
+        label = None if m.kind in labelled else m.kind
+        labelled.add(m.kind)
+        least.append(used.min())
         for axes, values in ((axes_used, used), (axes_far, distance)):
             axes.plot(np.full(len(values), x), values, marker, color=colour, alpha=0.6, markeredgewidth=0, label=label)
     axes_used.set(ylim=(0, 1.05), ylabel="keys in use, share of all")
@@ -124,8 +127,10 @@ def depth_figure(maps):
         axes.set_xlabel("stage.block")
         axes.spines[["top", "right"]].set_visible(False)
     axes_far.legend(frameon=False)
-    finding = " and ".join(f"{kind} looks {np.mean(distances):.0f} pixels far" for kind, distances in far.items())
-    figure.suptitle(f"On average {finding}", x=0.01, ha="left", fontsize=11)
+    even = sum(share > 0.9 for share in least)
+    figure.suptitle(f"{even} of {len(least)} blocks use over 90% of their keys in every head: close to a mean.\n"
+                    f"Block {names[np.argmin(least)]} chooses most: a head uses {min(least):.0%}",
+                    x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -148,11 +153,19 @@ def pair_figure(lsa, gsa, picture, query):
     _draw(left, lsa, picture, lsa.on_grid(query).mean(0), query)
     _draw(middle, gsa, picture, gsa.on_grid(query).mean(0), query)
     _draw(right, gsa, picture, both.reshape(gsa.size), query)
-    left.set_title("LSA: one window", fontsize=9, loc="center")
-    middle.set_title(f"GSA: keys of {gsa.cell}×{gsa.cell} tokens", fontsize=9, loc="center")
-    right.set_title("GSA · LSA, keys spread evenly", fontsize=9, loc="center")
+    left.set_title(f"LSA: one window\n{_scale(lsa.weights_of(query).mean(0))}", fontsize=9, loc="center")
+    middle.set_title(f"GSA: keys of {gsa.cell}×{gsa.cell} tokens\n{_scale(gsa.weights_of(query).mean(0))}",
+                     fontsize=9, loc="center")
+    right.set_title(f"GSA · LSA, keys spread evenly\n{_scale(both)}", fontsize=9, loc="center")
     left.set_ylabel(_place(query, lsa), fontsize=8)
     return figure
+
+
+def _scale(weights):
+    """What the colours of a panel mean: its highest weight, beside that of an even share among the keys it sees."""
+    highest, even = (f"{100 * share:.{0 if share > 0.095 else 1}f}%" for share in
+                     (weights.max(), 1 / np.count_nonzero(weights)))
+    return f"highest {highest}, even {even}"
 
 
 def _panels(rows, columns, picture, title, inches=1.6):
