@@ -111,7 +111,7 @@ def order(model, size=(64, 96)):
             hook.remove()
     for stage, (before, after) in enumerate(zip(made, entered, strict=True)):
         if not np.array_equal(before, after):
-            return False, f"stage {stage + 1}, block 1: something changes the tokens between the embedding and this block"
+            return False, f"stage {stage + 1}, block 1: something changes the tokens before this block"
     return True, "the tokens go from the embedding into the first block as they are"
 
 
