@@ -259,16 +259,22 @@ def test_code_of_100_columns_and_names_fit_on_a_laptop(real_site, page):
     assert page.locator("td code", has_text="footprint").evaluate("name => name.getClientRects().length") == 1
 
 
-def test_explorer_and_search_of_the_real_pages(real_site, page):
+def test_search_of_the_real_pages(real_site, page):
     out, _ = real_site
-    page.goto((out / "07_attention_maps.html").as_uri())
-    explorer = page.locator(".twx").first
-    said = explorer.locator("[aria-live]").text_content()
-    box = explorer.locator("canvas.twx-map").bounding_box()
-    explorer.locator("canvas.twx-map").click(position={"x": box["width"] / 8, "y": box["height"] / 8})
-    assert explorer.locator("[aria-live]").text_content() not in (said, "")
     page.goto((out / "search.html").as_uri() + "?q=stochastic")
     page.wait_for_selector("#search-results a >> text=05 · Building Twins")
+
+
+def test_the_explorer_answers_inside_its_lesson(real_site, page):
+    page.goto((real_site[0] / "07_attention_maps.html").as_uri())
+    canvas, look = page.locator("canvas.twx-map"), page.locator(".twx [aria-live]")
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] * 3.5 / 16, "y": box["height"] * 5.5 / 16})
+    assert "the patch in row 6, column 4 of 16×16 looks most at" in look.inner_text()
+    before = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.keyboard.press("ArrowRight")
+    assert "the patch in row 6, column 5 of 16×16 looks most at" in look.inner_text()
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
 
 
 @pytest.mark.parametrize("markup, complaint", [
