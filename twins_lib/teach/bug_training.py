@@ -8,8 +8,6 @@ and started again it begins anew, and a finished file is left alone.
 """
 
 import argparse
-import json
-import os
 import sys
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import mindspore as ms
 from tqdm import tqdm
 
 from .. import toy
-from ..ablation import ASSETS, accuracy, pixels, provenance, restart, train, training_step
+from ..ablation import ASSETS, accuracy, pixels, provenance, restart, train, training_step, write
 from ..model import Twins, Variant
 from . import bugs
 
@@ -51,9 +49,7 @@ def table(path, names=TRAINED, seeds=(0, 1), n=1000, epochs=5, batch=50, peak=3e
     card = {**provenance(""), "command": "python -m twins_lib.teach.bug_training", "seeds": list(seeds), "images": n,
             "epochs": epochs, "batch": batch, "peak_lr": peak, "size": 32, "test_images": n_test,
             "data": toy.checksum(test_images, test_labels), "loss": losses, "accuracy": scores}
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write(path, card)
 
 
 def main(arguments=None):
