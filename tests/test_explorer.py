@@ -3,9 +3,7 @@
 import base64
 import html
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -18,13 +16,6 @@ from twins_lib import attention_maps as maps
 from twins_lib.explorer import LARGEST, explorer, main
 from twins_lib.weights import save_weights, torch_name
 
-try:
-    from playwright.sync_api import sync_playwright
-except ImportError:
-    sync_playwright = None
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-in_browser = pytest.mark.skipif(not (sync_playwright and CHROMIUM) and "CI" not in os.environ,
-                                reason="needs Chromium and the Python package playwright")
 SIZE = 64, 80  # the windows of stages 1, 3 and 4 hang over the right border
 
 
@@ -105,16 +96,6 @@ def test_a_28x28_grid_of_49_keys_stays_under_400_kb():
     assert len(view._repr_html_()) < 400_000
 
 
-@pytest.fixture(scope="module")
-def browser():
-    assert sync_playwright and CHROMIUM, "CI must have Chromium and playwright: this test is never skipped there"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield browser
-        browser.close()
-
-
-@in_browser
 def test_click_arrow_keys_block_and_head_change_the_map(browser, page_file, model, image):
     page, complaints = browser.new_page(), []
     page.on("console", lambda message: complaints.append(message.text))
@@ -168,7 +149,6 @@ def test_click_arrow_keys_block_and_head_change_the_map(browser, page_file, mode
     page.close()
 
 
-@in_browser
 def test_the_map_is_reached_by_keyboard_and_named(browser, page_file):
     page = browser.new_page()
     page.goto(page_file.as_uri())
@@ -180,7 +160,6 @@ def test_the_map_is_reached_by_keyboard_and_named(browser, page_file):
     page.close()
 
 
-@in_browser
 def test_without_scripts_the_still_pictures_show(browser, page_file):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""Seconds and memory of a Twins, beside timm's in PyTorch: `python -m twins_lib.bench --help` (lesson 09).
+"""Seconds and memory of a Twins, beside timm's in PyTorch: `python -m twins_lib.bench --help` (lesson 10).
 
 Two rules make the numbers honest. A time ends when the result is a NumPy array: MindSpore and PyTorch may return
 from a call before its work is done. And the two are measured in turn, A B A B, because a machine has good and bad
