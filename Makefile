@@ -15,7 +15,7 @@ help:  ## list these commands
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 18
 
 course: $(READY)  ## run every lesson and solution, write readable pages to build/course
-	@$(BIN)/python -m twins_lib.teach.pages course
+	@$(BIN)/python -m twins_lib.teach.publish.pages course
 
 test: lint  ## run all tests; every notebook is run and its outputs compared
 	@$(BIN)/python -m pytest -n 2 --nbval --nbval-current-env --nbval-cell-timeout 600 tests notebooks
@@ -26,13 +26,13 @@ lab: $(READY)  ## open JupyterLab on the first lesson
 	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 refresh: $(READY)  ## run notebooks and store their outputs (NOTEBOOKS="notebooks/01_patch_embedding.ipynb" for one)
-	@$(BIN)/python -m twins_lib.teach.refresh $(NOTEBOOKS)
+	@$(BIN)/python -m twins_lib.teach.publish.refresh $(NOTEBOOKS)
 
 site: $(READY)  ## lessons as stored, with the library's pages and a glossary, to build/site
-	@$(BIN)/python -m twins_lib.teach.pages site
+	@$(BIN)/python -m twins_lib.teach.publish.pages site
 
 slides: $(READY)  ## slides of every lesson to build/slides
-	@$(BIN)/python -m twins_lib.teach.pages slides
+	@$(BIN)/python -m twins_lib.teach.publish.pages slides
 
 bench: $(READY)  ## seconds and memory of the network on this machine
 	@$(BIN)/python -m twins_lib.bench

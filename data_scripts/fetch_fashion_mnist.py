@@ -23,7 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib.fashion_mnist import FILES, FOLDER, unpack  # noqa: E402
+from twins_lib.teach.experiments.fashion_mnist import FILES, FOLDER, unpack  # noqa: E402
 
 ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")

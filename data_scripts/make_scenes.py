@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the made scenes of `twins_lib.toy` with their masks, in the layout of ADE20K.
+"""Write the made scenes of `twins_lib.teach.experiments.toy` with their masks, in the layout of ADE20K.
 
     FOLDER/images/{training,validation}/00000.png         several textured shapes that hide one another
     FOLDER/annotations/{training,validation}/00000.png    the class of each pixel
@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib import toy  # noqa: E402
+from twins_lib.teach.experiments import toy  # noqa: E402
 
 
 def write_split(folder, split, count, seed, size):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Write one of the made data sets of `twins_lib.toy` to a folder.
+"""Write one of the made data sets of `twins_lib.teach.experiments.toy` to a folder.
 
 Two forms:
-    npz   one file with the arrays of `twins_lib.toy` (images, labels and, if there are any, marks; or masks)
+    npz   one file with the arrays: images, labels and, if there are any, marks; or images and masks
     png   one picture a file. Labelled sets as FOLDER/CLASS/00000.png, the layout image folders have everywhere;
           far_pairs and borders with marks.csv beside; scenes and enclosures as FOLDER/images/00000.png and
           FOLDER/masks/00000.png
@@ -26,7 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib import toy  # noqa: E402
+from twins_lib.teach.experiments import toy  # noqa: E402
 
 CLASSES = {
     "far_pairs": ("different", "same"), "textures": toy.TEXTURES, "corners": toy.CORNERS,

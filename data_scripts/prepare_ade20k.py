@@ -31,7 +31,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib.segmentation_data import MaskFolder  # noqa: E402
+from twins_lib.training.masks import MaskFolder  # noqa: E402
 
 ADDRESS = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
 SHA1 = "219e1696abb36c8ba3a3afe7fb2f4b4606a897c7"  # as GluonCV lists it too; the archive was not at hand here

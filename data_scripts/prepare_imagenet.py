@@ -31,7 +31,7 @@ from scipy.io import loadmat
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib.data import ImageFolder, check_same_classes, images_in, load_image, visible  # noqa: E402
+from twins_lib.training.images import ImageFolder, check_same_classes, images_in, load_image, visible  # noqa: E402
 
 # Sums of the official archives, as torchvision.datasets.imagenet lists them too.
 OFFICIAL = {

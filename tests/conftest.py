@@ -61,7 +61,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The matrix of bugs and checks (tests/test_lesson_08.py), at the end of the output, from whichever process."""
+    """The matrix of bugs and checks (test_lesson_08.py), at the end of the output, from whichever process."""
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, text in getattr(report, "user_properties", []):
             if name == "bug matrix" and report.when == "call":

@@ -15,18 +15,31 @@ from mindspore import Tensor
 from PIL import Image
 from small_images import TINY
 
-from twins_lib import LSA, VARIANTS, Twins, create_model, distributed, save_weights, segmentation, toy
-from twins_lib import attention_maps as maps_module
+from twins_lib import LSA, VARIANTS, Twins, create_model, save_weights
+from twins_lib.teach.experiments import toy
+from twins_lib.training import distributed
+from twins_lib.maps import attention as maps_module
 from twins_lib import eval as eval_program
 from twins_lib import train as train_program
-from twins_lib.config import ConfigError, load_config
+from twins_lib.training import tasks
+from twins_lib.training.config import load_config
+from twins_lib.training.errors import ConfigError, RunError
 from twins_lib.cost import count
-from twins_lib.engine import TrainStep, draw_curve, read_checkpoint
-from twins_lib.recipe import AdamW, parameter_groups
-from twins_lib.segmentation import (LinearHead, Segmenter, SemanticFPNHead, bilinear, confusion, evaluate_masks, iou,
-                                    load_backbone, nearest, pixel_loss, sum_counts)
-from twins_lib.segmentation_data import MaskFolder, eval_masks, train_masks
-from twins_lib.train import run
+from twins_lib.training.checkpoints import read_checkpoint
+from twins_lib.training.engine import draw_curve, TrainStep
+from twins_lib.training.recipe import AdamW, parameter_groups
+from twins_lib.segmentation import (
+    bilinear,
+    LinearHead,
+    load_backbone,
+    nearest,
+    pixel_loss,
+    Segmenter,
+    SemanticFPNHead,
+)
+from twins_lib.training.scores import confusion, evaluate_masks, iou, sum_counts
+from twins_lib.training.masks import eval_masks, MaskFolder, train_masks
+from twins_lib.training.errors import run
 
 RNG = np.random.default_rng
 
@@ -325,7 +338,7 @@ def test_evaluation_at_the_size_of_the_masks(monkeypatch):
     losses = [-np.log(p[mask[i, j], i, j]) for i, j in np.argwhere(mask != 255)]
     assert found["test_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert evaluate_masks(None, samples, 3, stopped=lambda: True) is None
-    with pytest.raises(segmentation.RunError, match="no pixel"):
+    with pytest.raises(RunError, match="no pixel"):
         evaluate_masks(lambda images: Tensor(logits), [(*samples[0][:2], np.full_like(mask, 255))], 3)
 
 
@@ -473,13 +486,13 @@ def test_a_run_resumes_exactly_and_is_evaluated(data, tmp_path, monkeypatch, cap
     config, backbone = write_settings(tmp_path), tmp_path / "backbone.ckpt"
     save_weights(Twins(TINY, num_classes=7), backbone)
 
-    def stop_in_the_second_epoch(*key, original=train_program.keyed):
-        if key == (train_program.PATHS, 0, 1, 0):
+    def stop_in_the_second_epoch(*key, original=tasks.keyed):
+        if key == (tasks.PATHS, 0, 1, 0):
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*key)
 
     words = ["--config", config, f"backbone={backbone}"]
-    monkeypatch.setattr(train_program, "keyed", stop_in_the_second_epoch)
+    monkeypatch.setattr("twins_lib.training.tasks.keyed", stop_in_the_second_epoch)
     run(train_program.main, words)
     monkeypatch.undo()
     assert sorted((tmp_path / "run/checkpoints").iterdir())[-1].name == "epoch-0001-step-000001.safetensors"

@@ -1,4 +1,4 @@
-"""A training run of a second that can be cut off anywhere, for tests/test_engine.py; also a program that is killed."""
+"""A training run of a second that can be cut off anywhere, for test_engine.py; also a program that is killed."""
 
 import argparse
 import os
@@ -11,9 +11,10 @@ import twins_lib  # noqa: F401  before MindSpore
 import mindspore as ms
 from mindspore import nn, ops
 
-from twins_lib import engine
-from twins_lib.config import RunConfig
-from twins_lib.recipe import soft_cross_entropy
+from twins_lib.training import checkpoints, engine
+from twins_lib.training.config import RunConfig
+from twins_lib.training.recipe import soft_cross_entropy
+from twins_lib.training.scores import evaluate
 
 STEPS = 5
 
@@ -52,7 +53,7 @@ def make_task(seed=0, hidden=7, at=None, poison=None):
         rng = np.random.default_rng(9)
         label = rng.integers(3, size=20)
         x = (rng.normal(size=(20, 4)) + 2 * np.eye(4)[label]).astype(np.float32)
-        return engine.evaluate(model, [(x, label, np.ones(20, bool))], stopped=stopped)
+        return evaluate(model, [(x, label, np.ones(20, bool))], stopped=stopped)
 
     def loss(x, targets):
         return soft_cross_entropy(model(x), targets)
@@ -73,7 +74,7 @@ def main():
     options = parser.parse_args()
     written = [0]
 
-    def whole_then_kill(path, content, write=engine.write_atomically):
+    def whole_then_kill(path, content, write=checkpoints.write_atomically):
         written[0] += path.name.startswith("epoch-")
         if written[0] == options.kill_in_write:
             os.fsync = lambda number: (os.ftruncate(number, len(content) // 2), kill())
@@ -81,7 +82,7 @@ def main():
             os.replace = lambda *paths: kill()
         write(path, content)
 
-    engine.write_atomically = whole_then_kill
+    checkpoints.write_atomically = whole_then_kill
     ms.set_device("CPU")
     fit_at = {tuple(options.kill_at): kill} if options.kill_at else None
     engine.fit(make_task(at=fit_at), make_config(options.output, save_steps=2))

@@ -43,7 +43,8 @@ def mindspore_network(model, task, mode, batch, size):
     """Forward or a whole training step (loss, gradients, clipping, AdamW) of a Twins in MindSpore."""
     import mindspore as ms
 
-    from twins_lib import create_model, engine, recipe
+    from twins_lib import create_model
+    from twins_lib.training import engine, recipe
 
     ms.set_device("CPU")
     ms.runtime.launch_blocking()
@@ -92,8 +93,9 @@ def torch_network(model, task, batch, size):
 
 
 def mindspore_data(folder, size, batch, workers, seconds):
-    """Training images a second: the official augmentation by `twins_lib.data`."""
-    from twins_lib.data import ImageFolder, throughput
+    """Training images a second: the official augmentation by `twins_lib.training.batches`."""
+    from twins_lib.training.batches import throughput
+    from twins_lib.training.images import ImageFolder
 
     images = ImageFolder(folder)
     return lambda: throughput(images, size, batch, workers, seconds)
@@ -337,7 +339,8 @@ def size(options):
 
 def data(options):
     """Augmented training images a second from a folder, beside PyTorch's loader with timm's transforms."""
-    from twins_lib.data import ImageFolder, train_batches
+    from twins_lib.training.batches import train_batches
+    from twins_lib.training.images import ImageFolder
 
     if (options.folder / "train").is_dir():
         raise ValueError(f"{options.folder}: holds train/; give {options.folder / 'train'}")

@@ -6,13 +6,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from . import create_model, load_weights
-from .config import SegmentationConfig, load_config
-from .data import ImageFolder, eval_batches
-from .distributed import RunError, start
-from .engine import evaluate, evaluated, in_precision, load_trained
-from .segmentation import Segmenter, absent_classes, evaluate_masks
-from .segmentation_data import MaskFolder, eval_masks
-from .train import complaints_of_all, run
+from .segmentation import Segmenter
+from .training.batches import eval_batches
+from .training.checkpoints import load_trained
+from .training.config import SegmentationConfig, load_config
+from .training.distributed import start
+from .training.engine import evaluated, in_precision
+from .training.errors import RunError, run
+from .training.images import ImageFolder
+from .training.masks import MaskFolder, eval_masks
+from .training.scores import absent_classes, evaluate, evaluate_masks
+from .training.tasks import complaints_of_all
 
 
 def main(arguments=None):

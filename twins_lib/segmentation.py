@@ -1,4 +1,4 @@
-"""Semantic segmentation: a Semantic FPN head on the pyramid, its loss, and the mean IoU (lesson 09).
+"""Semantic segmentation: a Semantic FPN head on the pyramid, and its loss (lesson 09).
 
 The head is that of arXiv 1901.02446, section 3, in the sizes of the original's ADE20K configuration: a feature pyramid
 of 256 channels, scale heads of 128. Three things differ from that configuration. GroupNorm, which is the head's own
@@ -8,18 +8,13 @@ And images are padded to a multiple of 32, so that each map has exactly twice th
 leaves out the rows and columns that do not fill a patch.
 """
 
-import math
-
 import mindspore as ms
-import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal, XavierUniform
 
-from .distributed import RunError, sum_over_processes
-from .toy import IGNORE
 from .weights import load_weights
 
-DIGIT = 4096  # counts go through float32 sums in digits to this base, so that they stay exact
+IGNORE = 255  # the label of pixels that do not count
 
 
 # --------------------------------------------------------------------------------------------------------- network
@@ -189,80 +184,3 @@ def pixel_loss(logits, masks, ignore=IGNORE):
     """
     rows = logits.astype(ms.float32).transpose(0, 2, 3, 1).reshape(-1, logits.shape[1])
     return ops.cross_entropy(rows, masks.reshape(-1), ignore_index=ignore, reduction="sum") / masks.size
-
-
-# --------------------------------------------------------------------------------------------------------- mean IoU
-
-def confusion(predicted, truth, classes, ignore=IGNORE):
-    """How often each class was taken for each: int64 array (K, K), rows the truth, columns the prediction.
-
-    Matrices of several images or processes add up to that of all. Pixels whose truth is `ignore` are not in it.
-
-    Args:
-        predicted, truth (array): integers of the same shape, predictions below K.
-        classes (int): K.
-        ignore (int): the label of pixels that do not count.
-    """
-    counts = truth != ignore
-    pairs = classes * truth[counts].astype(np.int64) + predicted[counts]
-    return np.bincount(pairs, minlength=classes ** 2).reshape(classes, classes)
-
-
-def iou(counts):
-    """Intersection over union of every class: float64 array (K,), from a confusion matrix (K, K).
-
-    A class that the truth does not hold is nan and does not belong in the mean, so that is `np.nanmean(iou(counts))`.
-    (Where such a class was predicted, others say 0. The pixels count against the classes they were taken from.)
-    """
-    right, there, said = np.diag(counts), counts.sum(1), counts.sum(0)
-    return np.where(there > 0, right / np.maximum(there + said - right, 1), np.nan)
-
-
-def sum_counts(counts, world):
-    """Add up an array of counts over all processes, exactly: int64, below 2^48."""
-    digits = np.stack([counts // DIGIT ** place % DIGIT for place in range(4)])
-    digits = sum_over_processes(digits, world).astype(np.int64)
-    return sum(DIGIT ** place * digit for place, digit in enumerate(digits))
-
-
-def evaluate_masks(forward, samples, classes, world=1, stopped=lambda: False):
-    """Mean IoU, share of right pixels and loss over all images of all processes, at the size of the masks.
-
-    Args:
-        forward (callable): images (1, 3, H, W), a Tensor -> logits (1, K, H, W).
-        samples (iterable): of arrays image (3, H, W), size (2,), the part of it that is not padding, and mask (h, w).
-            The logits are resized from that part to the mask.
-        classes (int): K.
-        world (int): processes that share the images.
-        stopped (callable): asked before every image; when true the evaluation is given up.
-
-    Returns:
-        {"test_loss", "test_miou" and "test_pixel_acc", percent, "test_iou", a list with None for classes that are not
-        in any mask, "test_images"}; or None if given up.
-
-    Raises:
-        RunError: no pixel counts.
-    """
-    counts, loss, images = np.zeros((classes, classes), np.int64), 0.0, 0
-    for image, (height, width), mask in samples:
-        if stopped():
-            return None
-        logits = forward(Tensor(image[None]))[:, :, :int(height), :int(width)]
-        if logits.shape[2:] != mask.shape:
-            logits = bilinear(logits, mask.shape)
-        loss += float(pixel_loss(logits, Tensor(mask[None].astype(np.int32))).asnumpy()) * mask.size
-        counts += confusion(logits.asnumpy()[0].argmax(0), mask, classes)
-        images += 1
-    counts = sum_counts(counts, world)
-    loss, images = sum_over_processes([loss, images], world)
-    if not counts.any():
-        raise RunError("no pixel of the validation masks counts; are all of them labelled 255?")
-    percent = 100 * iou(counts)
-    return {"test_loss": loss / counts.sum(), "test_miou": float(np.nanmean(percent)),
-            "test_pixel_acc": 100 * np.trace(counts) / counts.sum(),
-            "test_iou": [None if math.isnan(one) else one for one in percent.tolist()], "test_images": int(images)}
-
-
-def absent_classes(names, figures):
-    """Names of the classes that no validation mask holds."""
-    return [name for name, one in zip(names, figures["test_iou"]) if one is None]

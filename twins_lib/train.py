@@ -3,143 +3,12 @@
 import argparse
 import logging
 import sys
-from pathlib import Path
 
-import mindspore as ms
-import numpy as np
-
-from . import create_model
-from .config import ConfigError, SegmentationConfig, load_config
-from .data import ImageFolder, check_same_classes, eval_batches, keyed, train_batches
-from .distributed import RunError, start, texts_of_all
-from .engine import NonFiniteLoss, Task, evaluate, evaluated, fit, in_precision
-from .recipe import learning_rates, soft_cross_entropy
-from .segmentation import Segmenter, absent_classes, evaluate_masks, load_backbone, pixel_loss
-from .segmentation_data import MaskFolder, eval_masks, train_masks
-
-PATHS = 4  # what a key is for, beside those of `data.keyed`
-
-
-def local_positions(batch, rank, world):
-    """Which images of the global batch a rank trains on: as `data.train_batches` shares them, mixed pairs together."""
-    half, end = batch // 2, batch * world
-    front, back = np.arange(rank * half, (rank + 1) * half), np.arange(end - (rank + 1) * half, end - rank * half)
-    return np.concatenate([front, back])
-
-
-def complaints_of_all(loader, rank, world):
-    """What rank 0 tells of images that could not be evaluated, by whichever process; nothing on other ranks."""
-    told = texts_of_all("\n".join(loader.unreadable), rank, world)
-    return [line for text in told for line in text.splitlines()] if rank == 0 else []
-
-
-def schedule(config, folder):
-    """Steps of an epoch, whole batches only, and the learning rate of every epoch; ValueError for less than a batch."""
-    steps = len(folder) // config.batch_size
-    if not steps:
-        raise ValueError(f"{folder.root}: {len(folder)} training images do not fill one batch of {config.batch_size}; "
-                         "use a smaller batch_size")
-    return steps, learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
-
-
-def classification(config, rank=0, world=1):
-    """A classification run as the engine takes it.
-
-    Args:
-        config (Config): the settings.
-        rank, world (int): which of how many processes this is.
-
-    Returns:
-        engine.Task.
-
-    Raises:
-        ValueError: the folders do not fit together, or cannot fill one batch.
-    """
-    train, val = ImageFolder(Path(config.data, "train")), ImageFolder(Path(config.data, "val"))
-    check_same_classes(train, val)
-    batch = config.local_batch(world)
-    ms.set_seed(config.seed)
-    model = create_model(config.model, len(train.classes), drop_path_rate=config.drop_path)
-    network = in_precision(model, config.precision)
-    forward = evaluated(network, config.mode)
-    mine = local_positions(batch, rank, world)
-
-    def loss(images, targets, keep):
-        return soft_cross_entropy(network(images, keep), targets)
-
-    def batches(epoch, first):
-        loader = train_batches(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
-                               rank=rank, world=world, start_step=first, workers=config.workers,
-                               augmentation=config.augmentation)
-        for number, (images, targets) in enumerate(loader, first):
-            draw = model.draw_paths(batch * world, keyed(PATHS, config.seed, epoch, number))
-            yield images, targets, draw.asnumpy()[..., mine]
-
-    def validate(stopped):
-        loader = eval_batches(val, batch_size=batch, image_size=config.image_size, crop_pct=config.crop_pct,
-                              rank=rank, world=world, workers=config.workers)
-        def tell():
-            for complaint in complaints_of_all(loader, rank, world):
-                logging.getLogger("twins_lib").warning("left out: %s", complaint)
-
-        try:
-            figures = evaluate(forward, loader, world, stopped)
-        except RunError:  # in every process, as not one image could be read
-            tell()
-            raise
-        if figures:
-            figures["test_unreadable"] = len(val) - figures["test_images"]
-            tell()
-        return figures
-
-    steps, rates = schedule(config, train)
-    return Task(model, loss, steps, batches, validate, rates)
-
-
-def segmentation(config, rank=0, world=1):
-    """A segmentation run as the engine takes it.
-
-    Args:
-        config (SegmentationConfig): the settings.
-        rank, world (int): which of how many processes this is.
-
-    Returns:
-        engine.Task.
-
-    Raises:
-        ValueError: the folder does not hold what it must, or cannot fill one batch; a backbone that does not fit.
-    """
-    train, val = (MaskFolder(config.data, split, config.reduce_zero_label) for split in ("training", "validation"))
-    batch = config.local_batch(world)
-    ms.set_seed(config.seed)
-    backbone = create_model(config.model, drop_path_rate=config.drop_path, dense=True)
-    if config.backbone:
-        load_backbone(backbone, config.backbone)
-    model = Segmenter(backbone, len(train.classes), config.channels, config.head_channels)
-    network = in_precision(model, config.precision)
-    forward = evaluated(network, config.mode)
-
-    def loss(images, masks, keep):
-        return pixel_loss(network(images, keep), masks)
-
-    def batches(epoch, first):
-        loader = train_masks(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
-                             rank=rank, world=world, start_step=first, workers=config.workers,
-                             augmentation=config.augmentation)
-        for number, (images, masks) in enumerate(loader, first):
-            draw = backbone.draw_paths(batch * world, keyed(PATHS, config.seed, epoch, number)).asnumpy()
-            yield images, masks, np.ascontiguousarray(draw[..., rank * batch:(rank + 1) * batch])
-
-    def validate(stopped):
-        loader = eval_masks(val, image_size=config.image_size, multiple=backbone.smallest_side,
-                            rank=rank, world=world, workers=config.workers)
-        figures = evaluate_masks(forward, loader, len(val.classes), world, stopped)
-        if figures and rank == 0 and (absent := absent_classes(val.classes, figures)):
-            logging.getLogger("twins_lib").warning("in no validation mask, so without an IoU: %s", ", ".join(absent))
-        return figures
-
-    steps, rates = schedule(config, train)
-    return Task(model, loss, steps, batches, validate, rates, score="test_miou")
+from .training.config import SegmentationConfig, load_config
+from .training.distributed import start
+from .training.engine import fit
+from .training.errors import run
+from .training.tasks import classification, segmentation
 
 
 def main(arguments=None):
@@ -157,18 +26,6 @@ def main(arguments=None):
     rank, world = start(config.device)
     task = (segmentation if isinstance(config, SegmentationConfig) else classification)(config, rank, world)
     fit(task, config, rank, world, options.resume)
-
-
-def run(main, arguments=None):
-    """Call a program's `main`: what the user can mend is one sentence and exit code 2, a lost loss exit code 1."""
-    try:
-        main(arguments)
-    except NonFiniteLoss as fault:
-        print(f"stopped: {fault}", file=sys.stderr)
-        sys.exit(1)
-    except (ConfigError, RunError, ValueError, OSError) as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

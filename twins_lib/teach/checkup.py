@@ -9,7 +9,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from ..attention import GSA, LSA, merge_heads
-from ..attention_maps import reach
+from ..maps.attention import reach
 
 
 def _draw(*shape, spread=1.0):

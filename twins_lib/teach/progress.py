@@ -15,8 +15,6 @@ import pkgutil
 import sys
 from pathlib import Path
 
-from .. import teach
-
 RESET = "python -m twins_lib.teach.progress --reset"
 
 
@@ -56,7 +54,7 @@ def note(check):
     """Note that a check was passed, if a person passed it; a file that does not work costs one sentence, no more.
 
     Args:
-        check (function): the check, of a module twins_lib.teach.lesson_NN.
+        check (function): the check, of a module twins_lib.teach.checks.lesson_NN.
     """
     lesson = check.__module__.rpartition("lesson_")[2]
     if not read_by_a_person():
@@ -75,10 +73,11 @@ def note(check):
 
 def exercises():
     """The names of all checks of the course, by lesson: "01" → list of names."""
-    lessons = [name for _, name, _ in pkgutil.iter_modules(teach.__path__) if name.startswith("lesson_")]
+    folder = str(Path(__file__).with_name("checks"))
+    lessons = [name for _, name, _ in pkgutil.iter_modules([folder]) if name.startswith("lesson_")]
     found = {}
     for name in sorted(lessons):
-        checks = vars(importlib.import_module(f"twins_lib.teach.{name}")).values()
+        checks = vars(importlib.import_module(f"twins_lib.teach.checks.{name}")).values()
         found[name.removeprefix("lesson_")] = [check.__name__ for check in checks if getattr(check, "counts", False)]
     return found
 

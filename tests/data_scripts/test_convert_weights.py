@@ -1,0 +1,161 @@
+"""Released checkpoints become MindSpore's: right files value by value, wrong ones refused in a sentence."""
+
+import argparse
+import hashlib
+import json
+import os
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import twins_lib
+from twins_lib.weights import torch_name
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "data_scripts"))
+import convert_weights  # noqa: E402
+
+
+def released(name="twins_svt_nano", num_classes=10, in_channels=3):
+    """What a released file would hold: random tensors under the official names."""
+    rng = np.random.default_rng(0)
+    model = twins_lib.create_model(name, num_classes, in_channels)
+    return {torch_name(p.name): rng.standard_normal(p.shape, np.float32) for p in model.get_parameters()}
+
+
+def assert_holds(path, state, name="twins_svt_nano", num_classes=10, in_channels=3):
+    model = twins_lib.create_model(name, num_classes, in_channels)
+    twins_lib.load_weights(model, path)
+    for p in model.get_parameters():
+        np.testing.assert_array_equal(p.asnumpy(), state[torch_name(p.name)])
+
+
+def refusal(*arguments):
+    """The one sentence the script ends with."""
+    with pytest.raises(SystemExit) as end:
+        convert_weights.main([str(argument) for argument in arguments])
+    assert "\n" not in end.value.code
+    return end.value.code
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason=".pth files need PyTorch, which is not installed")
+
+
+@pytest.mark.parametrize("name, num_classes, in_channels", [("twins_svt_nano", 10, 3), ("twins_pcpvt_nano", 7, 1)])
+def test_safetensors_value_by_value(tmp_path, capsys, name, num_classes, in_channels):
+    state = released(name, num_classes, in_channels)
+    source = tmp_path / "model.safetensors"
+    save_file(state, source)
+    convert_weights.main([str(source)])
+    assert_holds(tmp_path / "model.ckpt", state, name, num_classes, in_channels)
+
+    card = json.loads((tmp_path / "model.json").read_text())
+    norms = [n for n in state if ".norm" in n or n.startswith("norm.")]
+    assert sorted(card["renamed"]) == sorted(norms)
+    assert card["renamed"]["norm.weight"] == "norm.gamma"
+    assert (card["model"], card["num_classes"], card["in_channels"]) == (name, num_classes, in_channels)
+    assert card["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
+    said = capsys.readouterr().out
+    parameters = sum(array.size for array in state.values())
+    assert f"{name}, {len(state)} tensors, {parameters:,} parameters, {num_classes} classes" in said
+    assert f"{len(state) - len(norms)} tensors keep their name, {len(norms)} of LayerNorms are renamed" in said
+
+
+@pytest.mark.parametrize("name", twins_lib.VARIANTS)
+def test_every_variant_is_recognised(name):
+    v = twins_lib.VARIANTS[name]
+    first = "qkv" if v.windows else "q"
+    state = {f"patch_embeds.{k}.proj.weight": np.empty((dim, 1)) for k, dim in enumerate(v.dims)}
+    state |= {f"blocks.{k}.{i}.attn.{first}.weight": None for k, depth in enumerate(v.depths) for i in range(depth)}
+    assert convert_weights.recognise(state) == name
+
+
+def test_all_misfits_are_listed_and_nothing_is_written(tmp_path):
+    state = released()
+    state["extra"] = state.pop("norm.bias")
+    state["head.bias"] = np.zeros(7, np.float32)
+    save_file(state, tmp_path / "odd.safetensors")
+    told = refusal(tmp_path / "odd.safetensors")
+    for fault in ("1 missing: norm.bias", "1 unexpected: extra", "head.bias (7,) instead of (10,)"):
+        assert fault in told
+    assert [p.name for p in tmp_path.iterdir()] == ["odd.safetensors"]
+
+
+def test_another_network_is_told_apart(tmp_path):
+    save_file({"conv1.weight": np.zeros((4, 3, 7, 7), np.float32)}, tmp_path / "resnet.safetensors")
+    assert "no Twins has" in refusal(tmp_path / "resnet.safetensors")
+    assert "missing: blocks.0.0" in refusal(tmp_path / "resnet.safetensors", "--model", "twins_svt_nano")
+
+
+def test_an_existing_output_is_replaced_only_by_force(tmp_path):
+    state = released()
+    save_file(state, tmp_path / "model.safetensors")
+    output = tmp_path / "kept.ckpt"
+    output.write_text("precious")
+    assert "kept.ckpt: exists; give another output, or --force" in refusal(tmp_path / "model.safetensors", output)
+    assert output.read_text() == "precious"
+    convert_weights.main([str(tmp_path / "model.safetensors"), str(output), "--force"])
+    assert_holds(output, state)
+
+
+def test_wrong_names_are_told(tmp_path):
+    assert "none.pth: no such file" in refusal(tmp_path / "none.pth")
+    (tmp_path / "model.onnx").touch()
+    assert "must be a .safetensors or a .pth" in refusal(tmp_path / "model.onnx")
+    save_file({}, tmp_path / "model.safetensors")
+    assert "must end in .ckpt" in refusal(tmp_path / "model.safetensors", tmp_path / "model.bin")
+
+
+def test_half_a_file_is_refused(tmp_path):
+    path = tmp_path / "half.safetensors"
+    save_file(released(), path)
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "half.safetensors: not a readable .safetensors file" in refusal(path)
+
+
+def test_without_torch_a_pth_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "model.pth").touch()
+    assert "needs PyTorch: pip install torch" in refusal(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("form", ["raw", "under model", "with the arguments of the training"])
+def test_pth_value_by_value(tmp_path, torch, form):
+    state = released()
+    tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+    training = {"model": tensors, "epoch": 3, "args": argparse.Namespace(lr=1e-3)}
+    content = {"raw": tensors, "under model": {"model": tensors}, "with the arguments of the training": training}
+    torch.save(content[form], tmp_path / "model.pth")
+    convert_weights.main([str(tmp_path / "model.pth")])
+    assert_holds(tmp_path / "model.ckpt", state)
+
+
+class Malicious:
+    """Unpickled carelessly, it makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("writer", ["torch", "pickle"])
+def test_a_pth_that_carries_code_is_refused_and_not_run(tmp_path, torch, writer):
+    content = {"model": Malicious(tmp_path / "hacked")}
+    path = tmp_path / "bad.pth"
+    torch.save(content, path) if writer == "torch" else path.write_bytes(pickle.dumps(content, 2))
+    assert "bad.pth: refused, it carries code" in refusal(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.pth"]
+
+
+def test_a_pth_of_something_else_is_refused(tmp_path, torch):
+    torch.save([1, 2], tmp_path / "list.pth")
+    assert "holds no dict of tensors" in refusal(tmp_path / "list.pth")
+    (tmp_path / "half.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:100])
+    assert "half.pth: not a readable .pth file" in refusal(tmp_path / "half.pth")

@@ -1,0 +1,63 @@
+"""The checks of lesson 04 against planted answers, wrong and right."""
+
+import numpy as np
+import pytest
+
+from twins_lib.teach.checks import lesson_04 as check
+from twins_lib.teach.checks.lesson_04 import _summaries
+
+
+@pytest.mark.parametrize("lsa, gsa, told", [
+    (64, 96, "right"), (8, 96, "side of the window"), (24, 96, "number of windows"), (49, 96, "its own window"),
+    (64, 16, "one summary"), (64, 1536, "full attention"), (64, 48, "divide both sides"),
+])
+def test_keys_of_a_query(lsa, gsa, told):
+    assert told in check.keys_of_a_query.judge(lsa, gsa)[1]
+
+
+@pytest.mark.parametrize("tokens, told", [
+    ([14, 15, 20, 21], "right"), ([12, 13, 18, 19], "numbered from 0"), ([16, 17, 18, 19], "in a row"),
+    ([8, 9, 14, 15], "down the columns"), ([0, 1, 6, 7], "middle of the second row"),
+])
+def test_footprint(tokens, told):
+    assert told in check.footprint_of_key_4.judge(tokens)[1]
+
+
+def without_cutting(tokens, size, weight, bias, r):
+    (B, _, C), (H, W) = tokens.shape, size
+    return tokens.reshape(B, H // r, r, W // r, r, C).transpose(0, 1, 3, 5, 2, 4).reshape(B, -1, C * r * r) \
+        @ weight.reshape(len(weight), -1).T + bias
+
+
+@pytest.mark.parametrize("answer, told", [
+    (_summaries, "right"),
+    (without_cutting, "cut off the row and column"),
+    (lambda t, s, w, b, r: _summaries(t, s, w, 0 * b, r), "bias is missing"),
+    (lambda t, s, w, b, r: _summaries(t, s, w, b, r, (0, 1, 3, 2, 4, 5)), "(row, column, channel)"),
+    (lambda t, s, w, b, r: _summaries(t, s, w, b, r, (0, 1, 3, 5, 4, 2)), "inside each cell are swapped"),
+    (lambda t, s, w, b, r: t, "the shape is"),
+    (lambda t, s, w, b, r: np.zeros((2, 6, 5)), "values are not"),
+])
+def test_summaries(answer, told):
+    assert told in check.summaries.judge(answer)[1]
+
+
+def exact(height, width):
+    def macs(w):
+        return -(-height // w) * -(-width // w) * w ** 4 + height * width * (height // w) * (width // w)
+    return min(range(2, min(height, width) + 1), key=macs)
+
+
+@pytest.mark.parametrize("answer, told", [
+    (exact, "right"), (lambda h, w: (h * w) ** 0.25, "whole number"), (lambda h, w: 1, "between 2"),
+    (lambda h, w: 20, "only near"),
+])
+def test_best_window(answer, told):
+    assert told in check.best_window.judge(answer)[1]
+
+
+@pytest.mark.parametrize("exercise, answers", [
+    (check.keys_of_a_query, 2), (check.footprint_of_key_4, 1), (check.summaries, 1), (check.best_window, 1),
+])
+def test_an_empty_answer_is_open(exercise, answers):
+    assert exercise.judge(*[None] * answers)[0] == "open"

@@ -1,0 +1,1 @@
+"""What toys and stored runs of the lessons are made with."""

@@ -1,0 +1,154 @@
+"""Several processes that train as one: `msrun` or `mpirun` starts them, here they meet (lesson 10)."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import communication, ops
+
+from .errors import RunError
+
+# How long processes wait for one another at the start, in seconds.
+PATIENCE = 60
+
+
+def start(device="CPU"):
+    """Choose the device and join the other processes, if a launcher started any.
+
+    On Ascend both launchers are MindSpore's own affair. On a CPU MindSpore knows only `msrun`; a process
+    that `mpirun` started is first given the environment that `msrun` would have given it.
+
+    Args:
+        device (str): "CPU" or "Ascend".
+
+    Returns:
+        rank in 0..world-1, and world, the number of processes; (0, 1) without a launcher.
+
+    Raises:
+        RunError: the device is not here, or the processes do not find one another.
+    """
+    try:
+        ms.set_device(device)
+    except (RuntimeError, ValueError):
+        raise RunError(f"device {device}: MindSpore finds none here; write device=CPU precision=O0") from None
+    if device == "CPU":
+        ms.runtime.launch_blocking()  # on few cores two to ten times faster outside compiled functions
+    if int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1 and device == "CPU":
+        _translate_mpirun()
+    if "MS_ROLE" not in os.environ and int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)) == 1:
+        return 0, 1
+    if os.environ.get("MS_ROLE") == "MS_SCHED":
+        _schedule()
+    communication.init()
+    return communication.get_rank(), communication.get_group_size()
+
+
+def sum_over_processes(values, world):
+    """Add up a short list of numbers over all processes; each gets the sums as a float64 array."""
+    values = np.asarray(values, np.float32)
+    if world > 1:
+        values = ops.AllReduce()(ms.Tensor(values)).asnumpy()
+    return values.astype(np.float64)
+
+
+def texts_of_all(text, rank, world):
+    """What every process has to say, in the order of their ranks: a list of strings, the same in each process."""
+    own, lengths = np.frombuffer(text.encode(), np.uint8), np.zeros(world)
+    lengths[rank] = len(own)
+    lengths = sum_over_processes(lengths, world).astype(int)
+    board = np.zeros((world, lengths.max() + 1))  # a row a process; the sum fills in those of the others
+    board[rank, :len(own)] = own
+    board = sum_over_processes(board, world).astype(np.uint8)
+    return [row[:length].tobytes().decode() for row, length in zip(board, lengths)]
+
+
+# --------------------------------------------------------------------------------------- mpirun, and the scheduler
+
+def _translate_mpirun():
+    """Write Open MPI's rank and size as MindSpore's roles, and start the scheduler that the roles need."""
+    rank, world, local = (int(os.environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("RANK", "SIZE", "LOCAL_SIZE"))
+    if local != world:
+        raise RunError(f"mpirun put {world} CPU processes on several hosts: start them with msrun, "
+                           "which takes the scheduler's address")
+    # mpirun makes this folder for the job and removes it afterwards, however the job ends.
+    meeting_point = Path(os.environ["PMIX_SERVER_TMPDIR"]) / "twins_scheduler_port"
+    for name in [name for name in os.environ if name.startswith(("OMPI_", "PMIX_"))]:
+        del os.environ[name]
+    os.environ.update(MS_WORKER_NUM=str(world), MS_SCHED_HOST="127.0.0.1")
+    os.environ["MS_SCHED_PORT"] = _announce_port(meeting_point) if rank == 0 else _read_port(meeting_point)
+    if rank == 0:
+        _start_scheduler()
+    _wait_for_scheduler()
+    os.environ.update(MS_ROLE="MS_WORKER", MS_NODE_ID=str(rank))
+
+
+def _announce_port(meeting_point):
+    """Find a free port and write it where the other ranks look for it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    unfinished = meeting_point.with_suffix(".part")
+    unfinished.write_text(port)
+    unfinished.replace(meeting_point)
+    return port
+
+
+def _read_port(meeting_point):
+    deadline = time.monotonic() + PATIENCE
+    while not meeting_point.exists():
+        if time.monotonic() > deadline:
+            raise RunError(f"rank 0 has not started within {PATIENCE} seconds; see what it printed")
+        time.sleep(0.05)
+    return meeting_point.read_text()
+
+
+def _wait_for_scheduler():
+    """Return once the scheduler listens: a worker that knocks earlier tries again only much later."""
+    address = os.environ["MS_SCHED_HOST"], int(os.environ["MS_SCHED_PORT"])
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return socket.create_connection(address, timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise RunError(f"the scheduler on port {address[1]} does not answer; start the run again") from None
+            time.sleep(0.1)
+
+
+def _start_scheduler():
+    """Start the scheduler; it ends when this process ends, in whatever way, because its standard input then closes."""
+    subprocess.Popen([sys.executable, "-m", "twins_lib.training.distributed"], stdin=subprocess.PIPE,
+                     env={**os.environ, "MS_ROLE": "MS_SCHED"})
+
+
+def _schedule():
+    """Be the scheduler: introduce the processes to one another, wait for the last to leave, and exit.
+
+    msrun shows of the scheduler's log the lines that say Error.
+    """
+    try:
+        communication.init()
+    except RuntimeError as fault:
+        sys.exit(f"Error: a process is gone, so the run is over ({str(fault).splitlines()[0]}); "
+                 "see what that process printed, then go on with --resume")
+    sys.exit(0)
+
+
+def _serve():
+    """The scheduler's process: MindSpore's cluster manager, until the parent is gone."""
+    def leave_with_parent():
+        sys.stdin.read()
+        os._exit(0)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    start()
+
+
+if __name__ == "__main__":
+    _serve()
