@@ -1,6 +1,7 @@
 """The two tasks of the engine, classification and segmentation, from the folders of a config (lessons 09 and 10)."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import mindspore as ms
@@ -16,6 +17,8 @@ from .images import ImageFolder, check_same_classes
 from .masks import MaskFolder, eval_masks, train_masks
 from .recipe import learning_rates, soft_cross_entropy
 from .scores import absent_classes, evaluate, evaluate_masks
+
+log = logging.getLogger("twins_lib")
 
 PATHS = 4  # what a key is for, beside those of `batches.keyed`
 
@@ -42,6 +45,41 @@ def schedule(config, folder):
     return steps, learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
 
 
+def assemble(config, rank, world, folder, loader, mine, model, criterion, validate, score):
+    """What both tasks share: the network in its precision, the loss of a batch, and batches with their paths drawn.
+
+    Args:
+        config (RunConfig): the settings.
+        rank, world (int): which of how many processes this is.
+        folder (ImageFolder or MaskFolder): what is trained on.
+        loader (callable): `train_batches` or `train_masks`.
+        mine (array or slice): which images of the global batch this rank trains on.
+        model (Cell): a `Twins`, or a `Segmenter` around one.
+        criterion (callable): outputs of the network and targets -> mean loss.
+        validate (callable): takes the network as a function of images, and what `Task.validate` takes.
+        score (str): as in `Task`.
+
+    Returns:
+        engine.Task.
+    """
+    network = in_precision(model, config.precision)
+    batch, draw_paths = config.local_batch(world), getattr(model, "backbone", model).draw_paths
+
+    def loss(images, targets, keep):
+        return criterion(network(images, keep), targets)
+
+    def batches(epoch, first):
+        arrays = loader(folder, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
+                        rank=rank, world=world, start_step=first, workers=config.workers,
+                        augmentation=config.augmentation)
+        for number, (images, targets) in enumerate(arrays, first):
+            keep = draw_paths(batch * world, keyed(PATHS, config.seed, epoch, number)).asnumpy()
+            yield images, targets, np.ascontiguousarray(keep[..., mine])
+
+    steps, rates = schedule(config, folder)
+    return Task(model, loss, steps, batches, partial(validate, evaluated(network, config.mode)), rates, score)
+
+
 def classification(config, rank=0, world=1):
     """A classification run as the engine takes it.
 
@@ -60,40 +98,27 @@ def classification(config, rank=0, world=1):
     batch = config.local_batch(world)
     ms.set_seed(config.seed)
     model = create_model(config.model, len(train.classes), drop_path_rate=config.drop_path)
-    network = in_precision(model, config.precision)
-    forward = evaluated(network, config.mode)
-    mine = local_positions(batch, rank, world)
 
-    def loss(images, targets, keep):
-        return soft_cross_entropy(network(images, keep), targets)
-
-    def batches(epoch, first):
-        loader = train_batches(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
-                               rank=rank, world=world, start_step=first, workers=config.workers,
-                               augmentation=config.augmentation)
-        for number, (images, targets) in enumerate(loader, first):
-            draw = model.draw_paths(batch * world, keyed(PATHS, config.seed, epoch, number))
-            yield images, targets, draw.asnumpy()[..., mine]
-
-    def validate(stopped):
+    def validate(forward, stopped):
         loader = eval_batches(val, batch_size=batch, image_size=config.image_size, crop_pct=config.crop_pct,
                               rank=rank, world=world, workers=config.workers)
-        def tell():
-            for complaint in complaints_of_all(loader, rank, world):
-                logging.getLogger("twins_lib").warning("left out: %s", complaint)
-
         try:
             figures = evaluate(forward, loader, world, stopped)
         except RunError:  # in every process, as not one image could be read
-            tell()
+            tell_left_out(loader, rank, world)
             raise
         if figures:
             figures["test_unreadable"] = len(val) - figures["test_images"]
-            tell()
+            tell_left_out(loader, rank, world)
         return figures
 
-    steps, rates = schedule(config, train)
-    return Task(model, loss, steps, batches, validate, rates)
+    return assemble(config, rank, world, train, train_batches, local_positions(batch, rank, world), model,
+                    soft_cross_entropy, validate, "test_acc1")
+
+
+def tell_left_out(loader, rank, world):
+    for complaint in complaints_of_all(loader, rank, world):
+        log.warning("left out: %s", complaint)
 
 
 def segmentation(config, rank=0, world=1):
@@ -116,27 +141,14 @@ def segmentation(config, rank=0, world=1):
     if config.backbone:
         load_backbone(backbone, config.backbone)
     model = Segmenter(backbone, len(train.classes), config.channels, config.head_channels)
-    network = in_precision(model, config.precision)
-    forward = evaluated(network, config.mode)
 
-    def loss(images, masks, keep):
-        return pixel_loss(network(images, keep), masks)
-
-    def batches(epoch, first):
-        loader = train_masks(train, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
-                             rank=rank, world=world, start_step=first, workers=config.workers,
-                             augmentation=config.augmentation)
-        for number, (images, masks) in enumerate(loader, first):
-            draw = backbone.draw_paths(batch * world, keyed(PATHS, config.seed, epoch, number)).asnumpy()
-            yield images, masks, np.ascontiguousarray(draw[..., rank * batch:(rank + 1) * batch])
-
-    def validate(stopped):
+    def validate(forward, stopped):
         loader = eval_masks(val, image_size=config.image_size, multiple=backbone.smallest_side,
                             rank=rank, world=world, workers=config.workers)
         figures = evaluate_masks(forward, loader, len(val.classes), world, stopped)
         if figures and rank == 0 and (absent := absent_classes(val.classes, figures)):
-            logging.getLogger("twins_lib").warning("in no validation mask, so without an IoU: %s", ", ".join(absent))
+            log.warning("in no validation mask, so without an IoU: %s", ", ".join(absent))
         return figures
 
-    steps, rates = schedule(config, train)
-    return Task(model, loss, steps, batches, validate, rates, score="test_miou")
+    return assemble(config, rank, world, train, train_masks, slice(rank * batch, (rank + 1) * batch), model,
+                    pixel_loss, validate, "test_miou")
