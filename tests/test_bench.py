@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from twins_lib import bench
+from twins_lib.training import benchmarks
 
 
 def figures(tmp_path, *arguments):
@@ -20,7 +21,7 @@ def figures(tmp_path, *arguments):
 
 def test_growth_finds_the_power():
     pixels = np.array([224, 448, 896]) ** 2
-    assert bench.growth(pixels, 3e-6 * pixels ** 1.25) == pytest.approx(1.25)
+    assert benchmarks.growth(pixels, 3e-6 * pixels ** 1.25) == pytest.approx(1.25)
 
 
 def test_subjects_take_turns_and_the_first_call_is_kept_apart():
@@ -33,7 +34,7 @@ def test_subjects_take_turns_and_the_first_call_is_kept_apart():
     class Bar:
         update = staticmethod(lambda: None)
 
-    first, medians = bench.in_turn([subject("A", [9, 1, 2, 6]), subject("B", [8, 3, 5, 4])], 3, Bar)
+    first, medians = benchmarks.in_turn([subject("A", [9, 1, 2, 6]), subject("B", [8, 3, 5, 4])], 3, Bar)
     assert "".join(calls) == "ABABABAB"
     assert (first, medians) == ([9, 8], [2, 4])
 
@@ -51,9 +52,9 @@ def test_speed_has_a_row_for_each_task(tmp_path, capsys):
 
 def test_memory_of_the_parent_is_not_counted():
     ballast = np.ones(2**29, np.uint8)
-    code = f"import runpy; print(runpy.run_path({bench.__file__!r})['peak_memory']())"
+    code = f"import runpy; print(runpy.run_path({benchmarks.__file__!r})['peak_memory']())"
     child = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-    assert 0 < child < ballast.nbytes / 1e9 < bench.peak_memory()
+    assert 0 < child < ballast.nbytes / 1e9 < benchmarks.peak_memory()
 
 
 def test_size_has_a_row_for_each_side_and_a_power(tmp_path, capsys, monkeypatch):
@@ -80,15 +81,15 @@ def test_size_has_a_row_for_each_side_and_a_power(tmp_path, capsys, monkeypatch)
 
 def test_data_counts_images(folder, tmp_path):
     found = figures(tmp_path, "data", folder / "train", "--size", 32, "--batch", 4, "--workers", 1, "--seconds", 0.1)
-    loaders = ["twins_lib", "PyTorch, timm"] if bench.torch_installed() else ["twins_lib"]
+    loaders = ["twins_lib", "PyTorch, timm"] if benchmarks.torch_installed() else ["twins_lib"]
     assert [row["loader"] for row in found["rows"]] == loaders
     assert all(row["images/s"] > 0 for row in found["rows"])
 
 
-@pytest.mark.skipif(not bench.torch_installed(), reason="beside timm needs torch, torchvision and timm")
+@pytest.mark.skipif(not benchmarks.torch_installed(), reason="beside timm needs torch, torchvision and timm")
 @pytest.mark.parametrize("task", ["forward", "train"])
 def test_pytorch_is_measured_without_mindspore(task):
-    with bench.Subject(bench.torch_network, model="twins_svt_small", task=task, batch=1, size=64) as theirs:
+    with benchmarks.Subject(benchmarks.torch_network, model="twins_svt_small", task=task, batch=1, size=64) as theirs:
         assert theirs() > 0
         maps = open(f"/proc/{theirs.process.pid}/maps").read()
     assert "libtorch" in maps and "mindspore" not in maps
@@ -136,7 +137,7 @@ def test_an_image_that_cannot_be_read_is_named(folder, capfd):
 
 
 def test_a_process_that_dies_is_told(capfd):
-    with bench.Subject(bench.mindspore_network, model="none", task="forward", mode="jit", batch=1, size=64) as lost:
+    with benchmarks.Subject(benchmarks.mindspore_network, model="none", task="forward", mode="jit", batch=1, size=64) as lost:
         with pytest.raises(SystemExit, match="ended with code 1 before it was measured"):
             lost()
     assert "no Twins is called 'none'" in capfd.readouterr().err

@@ -90,8 +90,20 @@ def explorer(model, image, blocks=None, picture=None, title="Where does a patch 
     if picture.shape != (*image.shape[2:], 3) or picture.dtype != np.uint8:
         raise ValueError(f"picture of shape {picture.shape}, {picture.dtype}: must be uint8 of shape "
                          f"({image.shape[2]}, {image.shape[3]}, 3), as the image")
+    kept, stills = _kept(attention_maps(model, image, blocks), picture, head)
+    data = {"title": title, "picture": _data_url(picture, _is_small(picture)),
+            "height": picture.shape[0], "width": picture.shape[1],
+            "head": -1 if head is None else head, "blocks": kept}
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # no "</script>" in a title
+    still = STILL.format(title=html.escape(title), figures="\n".join(stills.values()))
+    identity = "twx-" + hashlib.sha1((text + still).encode()).hexdigest()[:10]
+    return Explorer(title, TEMPLATE.replace("{{id}}", identity).replace("{{still}}", still).replace("{{data}}", text))
+
+
+def _kept(maps, picture, head):
+    """Every map as the page keeps it, and a still picture of each kind; ValueError for what cannot be shown."""
     kept, stills, length = [], {}, 0
-    for m in attention_maps(model, image, blocks):
+    for m in maps:
         if not kept and head is not None and not 0 <= head < len(m.rows):
             raise ValueError(f"head {head} does not exist: {m.name} has heads 0 to {len(m.rows) - 1}")
         if not np.isfinite(m.rows).all():
@@ -102,13 +114,7 @@ def explorer(model, image, blocks=None, picture=None, title="Where does a patch 
                              "choose fewer blocks or a smaller image")
         kept.append(_packed(m))
         stills.setdefault(m.kind, _still(m, picture, head))
-    data = {"title": title, "picture": _data_url(picture, _is_small(picture)),
-            "height": picture.shape[0], "width": picture.shape[1],
-            "head": -1 if head is None else head, "blocks": kept}
-    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # no "</script>" in a title
-    still = STILL.format(title=html.escape(title), figures="\n".join(stills.values()))
-    identity = "twx-" + hashlib.sha1((text + still).encode()).hexdigest()[:10]
-    return Explorer(title, TEMPLATE.replace("{{id}}", identity).replace("{{still}}", still).replace("{{data}}", text))
+    return kept, stills
 
 
 def _packed(m):

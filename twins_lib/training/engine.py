@@ -55,35 +55,19 @@ class TrainStep:
     def __init__(self, loss, optimizer, accumulate=1, clip_norm=5.0, scaled=False, mode="graph", world=1, ema=0.0):
         self.accumulate = accumulate
         self.scaler = scaler = amp.DynamicLossScaler(2 ** 16, 2, 2000) if scaled else None
-        sums = optimizer.parameters.clone(prefix="grad_sum", init="zeros") if accumulate > 1 else ()
         self.weights = optimizer.parameters
         self.averages = averages = optimizer.parameters.clone(prefix=AVERAGE[:-1], init="same") if ema else ()
+        add, gradients_of_all = _gradients(loss, optimizer.parameters, scaler, accumulate)
         if world > 1:
             reduce_gradients = nn.DistributedGradReducer(optimizer.parameters, mean=True, degree=world)
             all_reduce = ops.AllReduce()
-
-        def scaled_loss(*arrays):
-            value = loss(*arrays)
-            return scaler.scale(value) if scaled else value, value
-
-        gradient = ms.value_and_grad(scaled_loss, None, optimizer.parameters, has_aux=True)
-
-        def add(*arrays):
-            (_, value), gradients = gradient(*arrays)
-            for total, one in zip(sums, gradients):
-                ops.assign_add(total, one)
-            return value
 
         def optimize(gradients, rate):
             done = optimizer(gradients, rate)
             return ops.depend(done, over_all(partial(_approach, ema), averages, optimizer.parameters)) if ema else done
 
         def update(rate, told, *arrays):
-            (_, value), gradients = gradient(*arrays)
-            if accumulate > 1:
-                gradients = tuple((total + one) / accumulate for total, one in zip(sums, gradients))
-                for total in sums:
-                    ops.assign(total, ops.zeros_like(total))
+            value, gradients = gradients_of_all(*arrays)
             told = told + ops.stack((value, ops.zeros_like(value)))
             if world > 1:
                 gradients = reduce_gradients(gradients)
@@ -135,6 +119,37 @@ class TrainStep:
         finally:
             for weight, array in zip(self.weights, before):
                 ops.assign(weight, Tensor(array))
+
+
+def _gradients(loss, parameters, scaler, accumulate):
+    """Two functions of a batch: one adds its gradients to sums, one is for the last batch and gives all that is known.
+
+    Returns:
+        add, a function of arrays -> loss; and a function of arrays -> loss, and the mean gradients of all batches.
+    """
+    sums = parameters.clone(prefix="grad_sum", init="zeros") if accumulate > 1 else ()
+
+    def scaled_loss(*arrays):
+        value = loss(*arrays)
+        return scaler.scale(value) if scaler else value, value
+
+    gradient = ms.value_and_grad(scaled_loss, None, parameters, has_aux=True)
+
+    def add(*arrays):
+        (_, value), gradients = gradient(*arrays)
+        for total, one in zip(sums, gradients):
+            ops.assign_add(total, one)
+        return value
+
+    def last(*arrays):
+        (_, value), gradients = gradient(*arrays)
+        if accumulate > 1:
+            gradients = tuple((total + one) / accumulate for total, one in zip(sums, gradients))
+            for total in sums:
+                ops.assign(total, ops.zeros_like(total))
+        return value, gradients
+
+    return add, last
 
 
 def _approach(ema, average, weight):

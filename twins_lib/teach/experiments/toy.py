@@ -413,21 +413,26 @@ def enclosures(n, seed, size=64, progress=iter):
         for _ in range(13 * places):  # tries; a large one may leave no room for others
             if drawn == places:
                 break
-            radius = rng.integers(7, 20)
-            row, column = rng.integers(radius + 2, size - radius - 2, size=2)
-            around = slice(row - radius - 2, row + radius + 3), slice(column - radius - 2, column + radius + 3)
-            if mask[around].any():
-                continue
-            drawn += 1
-            name, tilt = ("disc", "square", "triangle")[rng.integers(3)], TILTS[rng.integers(7)]
-            box, cover = _draw(image.copy(), name, row, column, radius, tilt, WHITE)  # for its place alone
-            shape = cover >= 2
-            inside = binary_erosion(shape, iterations=2)
-            image[box][shape & ~inside] = PAIR_COLOURS[rng.integers(2)]
-            mask[box] = shape + inside.astype(np.uint8)
+            drawn += _enclose(rng, image, mask)
         images.append(np.clip(image + rng.integers(-8, 9, image.shape), 0, 255))
         masks.append(mask)
     return np.array(images, np.uint8), np.array(masks, np.uint8)
+
+
+def _enclose(rng, image, mask):
+    """Try to draw one outline into an image and its mask; False if another one is in the way."""
+    radius = rng.integers(7, 20)
+    row, column = rng.integers(radius + 2, len(mask) - radius - 2, size=2)
+    around = slice(row - radius - 2, row + radius + 3), slice(column - radius - 2, column + radius + 3)
+    if mask[around].any():
+        return False
+    name, tilt = ("disc", "square", "triangle")[rng.integers(3)], TILTS[rng.integers(7)]
+    box, cover = _draw(image.copy(), name, row, column, radius, tilt, WHITE)  # for its place alone
+    shape = cover >= 2
+    inside = binary_erosion(shape, iterations=2)
+    image[box][shape & ~inside] = PAIR_COLOURS[rng.integers(2)]
+    mask[box] = shape + inside.astype(np.uint8)
+    return True
 
 
 def checksum(*arrays):

@@ -14,7 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from ...bench import machine
+from ...training.benchmarks import machine
 
 CELL_TIMEOUT = 600  # seconds; nbval gets the same limit
 SLOW = 2            # seconds; a cell that takes as long is named by --times
@@ -47,24 +47,27 @@ def run(path, folder=None, seconds=None):
     # The kernel's own warning (it talks over TCP) would stand in the middle of the progress lines.
     client.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
     client.reset_execution_trackers()
+    _run_cells(client, path, [] if seconds is None else seconds)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                         "language_info": {"name": "python"}}
+    return notebook
+
+
+def _run_cells(client, path, seconds):
     place = "the start of its kernel"
     try:
         with client.setup_kernel():
-            for index, cell in enumerate(notebook.cells):
+            for index, cell in enumerate(client.nb.cells):
                 place = f"cell {index + 1} ({_first_line(cell)})"
                 start = time.perf_counter()
                 client.execute_cell(cell, index)
-                if seconds is not None:
-                    seconds.append(time.perf_counter() - start)
+                seconds.append(time.perf_counter() - start)
     except CellTimeoutError:
         raise NotebookFailed(f"{path}, {place}: still running after {CELL_TIMEOUT} s") from None
     except CellExecutionError as error:
         raise NotebookFailed(f"{path}, {place}: {error.ename}: {error.evalue}") from None
     except (DeadKernelError, RuntimeError) as error:
         raise NotebookFailed(f"{path}, {place}: {error}") from None
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                         "language_info": {"name": "python"}}
-    return notebook
 
 
 def write(notebook, path):
