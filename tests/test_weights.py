@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import twins_lib
-from twins_lib.weights import torch_name
+from twins_lib.weights import CannotWrite, torch_name, writing
 
 NAME = "twins_svt_nano"
 
@@ -105,3 +105,35 @@ def test_half_a_file_is_refused(tmp_path, suffix):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.ckpt: no such checkpoint"):
         twins_lib.load_weights(fresh(1)[0], tmp_path / "none.ckpt")
+
+
+@pytest.mark.parametrize("place, reason", [("/proc/nano.ckpt", "No such file or directory"),
+                                           ("file/nano.ckpt", "Not a directory"),
+                                           ("none/nano.ckpt", "No such file or directory")])
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, place, reason, capfd):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(CannotWrite) as error:
+        twins_lib.save_weights(fresh(1)[0], tmp_path / place)
+    assert str(error.value) == (f"{tmp_path / place}: cannot be written ({reason}); what was saved before is "
+                                "untouched: make room, or choose another place")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_weights(tmp_path, full_disk):
+    model, state = fresh(1)
+    path = tmp_path / "nano.ckpt"
+    twins_lib.save_weights(model, path)
+    full_disk()
+    with pytest.raises(CannotWrite, match=r"nano.ckpt: cannot be written \(.*File too large\).*untouched: make room"):
+        twins_lib.save_weights(fresh(2)[0], path)
+    assert [p.name for p in tmp_path.iterdir()] == ["nano.ckpt"]
+    other, _ = fresh(3)
+    twins_lib.load_weights(other, path)
+    assert_same(values(other), state)
+
+
+def test_a_sentence_is_not_told_twice(tmp_path):
+    with pytest.raises(CannotWrite) as error, writing("outer"), writing(tmp_path, "find another"):
+        tmp_path.write_text("a folder is no file")
+    assert str(error.value) == (f"{tmp_path}: cannot be written (Is a directory); what was saved before is untouched: "
+                                "find another")

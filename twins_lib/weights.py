@@ -1,5 +1,6 @@
 """Checkpoints: PyTorch's tensors in, MindSpore's in and out. Files that load are data, never code."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,30 @@ import numpy as np
 
 TORCH_NAMES = {"gamma": "weight", "beta": "bias"}
 MISFIT = "these are not the weights of this network"
+
+
+class CannotWrite(OSError):
+    """A file or a folder that cannot be written, told in one sentence."""
+
+
+@contextlib.contextmanager
+def writing(path, way_out="make room, or choose another place"):
+    """Within it, whatever the system says against writing becomes one sentence. All programs that write use it.
+
+    Args:
+        path (str or Path): the file or folder that the sentence names.
+        way_out (str): how the sentence ends.
+
+    Raises:
+        CannotWrite: for every OSError; one that already is such a sentence stays as it is.
+    """
+    try:
+        yield
+    except CannotWrite:
+        raise
+    except OSError as fault:
+        raise CannotWrite(f"{path}: cannot be written ({fault.strerror or fault}); what was saved before is "
+                          f"untouched: {way_out}") from None
 
 
 def torch_name(name):
@@ -42,19 +67,25 @@ def save_weights(model, path, card=None):
         model (Cell): any network.
         path (str or Path): where, ending in .ckpt; the card goes to the same name ending in .json.
         card (dict): what to keep with the weights: command, seed, data, score.
+
+    Raises:
+        CannotWrite: the place is read-only, full or no folder.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.part.ckpt")
-    try:
-        ms.save_checkpoint(model, str(unfinished))
-        unfinished.chmod(0o644)  # MindSpore makes it read-only
-        publish(unfinished, path)
-        if card is not None:
-            unfinished.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-            publish(unfinished, path.with_suffix(".json"))
-    finally:
-        for left in (unfinished, unfinished.with_suffix(".tmp")):  # the second is MindSpore's, when a disk is full
-            left.unlink(missing_ok=True)
+    with writing(path):
+        try:
+            unfinished.touch()  # MindSpore would log a place that cannot be written, under this name
+            ms.save_checkpoint(model, str(unfinished))
+            unfinished.chmod(0o644)  # MindSpore makes it read-only
+            publish(unfinished, path)
+            if card is not None:
+                unfinished.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+                publish(unfinished, path.with_suffix(".json"))
+        finally:
+            for left in (unfinished, unfinished.with_suffix(".tmp")):  # the second is MindSpore's, when a disk is full
+                with contextlib.suppress(OSError):
+                    left.unlink()
 
 
 def publish(unfinished, path):
