@@ -15,6 +15,7 @@ from .training.engine import evaluated, in_precision
 from .training.errors import RunError, run
 from .training.images import ImageFolder
 from .training.masks import MaskFolder, eval_masks
+from .training.names import check_names
 from .training.scores import absent_classes, evaluate, evaluate_masks
 from .training.tasks import complaints_of_all
 
@@ -39,8 +40,10 @@ def main(arguments=None):
     (segmentation if isinstance(config, SegmentationConfig) else classification)(config, options, rank, world)
 
 
-def trained(model, config, path):
-    """The network as it is evaluated, with the weights of a file."""
+def trained(model, config, path, val, rank):
+    """The network as it is evaluated, with the weights of a file, whose classes must be those of a folder."""
+    if (told := check_names(path, val.classes, val.root)) and rank == 0:
+        print(told, flush=True)
     if Path(path).name.startswith("epoch-"):
         load_trained(model, path)
     else:
@@ -53,8 +56,8 @@ def segmentation(config, options, rank, world):
     val = MaskFolder(config.data, "validation", config.reduce_zero_label)
     backbone = create_model(config.model, dense=True)
     multiple = backbone.smallest_side
-    forward = trained(Segmenter(backbone, len(val.classes), config.channels, config.head_channels), config,
-                      options.checkpoint)
+    model = Segmenter(backbone, len(val.classes), config.channels, config.head_channels)
+    forward = trained(model, config, options.checkpoint, val, rank)
     loader = eval_masks(val, image_size=config.image_size, multiple=multiple, rank=rank, world=world,
                         workers=config.workers)
     shown = tqdm(loader, unit="image", leave=False, disable=None if rank == 0 else True)
@@ -72,7 +75,7 @@ def segmentation(config, options, rank, world):
 def classification(config, options, rank, world):
     """Print top-1, top-5 and loss."""
     val = ImageFolder(Path(config.data, "val"))
-    forward = trained(create_model(config.model, len(val.classes)), config, options.checkpoint)
+    forward = trained(create_model(config.model, len(val.classes)), config, options.checkpoint, val, rank)
     loader = eval_batches(val, batch_size=options.batch_size, image_size=config.image_size, crop_pct=config.crop_pct,
                           rank=rank, world=world, workers=config.workers, strict=options.strict)
     shown = tqdm(loader, unit="batch", leave=False, disable=None if rank == 0 else True)

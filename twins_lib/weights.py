@@ -66,7 +66,8 @@ def save_weights(model, path, card=None):
     Args:
         model (Cell): any network.
         path (str or Path): where, ending in .ckpt; the card goes to the same name ending in .json.
-        card (dict): what to keep with the weights: command, seed, data, score.
+        card (dict): what to keep with the weights: command, seed, data, score. "classes", the names of the classes in
+            the order of their labels, goes into the file of the weights as well.
 
     Raises:
         CannotWrite: the place is read-only, full or no folder.
@@ -76,7 +77,8 @@ def save_weights(model, path, card=None):
     with writing(path):
         try:
             unfinished.touch()  # MindSpore would log a place that cannot be written, under this name
-            ms.save_checkpoint(model, str(unfinished))
+            names = {"classes": json.dumps(card["classes"])} if card and "classes" in card else None
+            ms.save_checkpoint(model, str(unfinished), append_dict=names)
             unfinished.chmod(0o644)  # MindSpore makes it read-only
             publish(unfinished, path)
             if card is not None:
@@ -135,6 +137,7 @@ def read_safetensors(path):
 def _load_mindspore(model, path, leave_out):
     try:
         saved = ms.load_checkpoint(str(path))
+        saved.pop("classes", None)  # names, not weights
     except Exception:  # MindSpore raises a different type for each way a file can be broken
         raise ValueError("not a readable MindSpore checkpoint; get it or save it again") from None
     parameters = _all_but(leave_out, {p.name: p for p in model.get_parameters()})

@@ -26,7 +26,7 @@ from twins_lib.training.engine import draw_curve, fit, TrainStep
 from twins_lib.training.errors import NonFiniteLoss, RunError
 from twins_lib.training.scores import evaluate
 from twins_lib.training.recipe import AdamW, parameter_groups
-from twins_lib.weights import load_weights
+from twins_lib.weights import CannotWrite, load_weights
 
 
 def weights(task):
@@ -247,7 +247,7 @@ def test_a_refused_or_failed_resume_leaves_the_settings_as_they_were(undisturbed
     saved = (tmp_path / "run" / "config.yaml").read_bytes()
     with pytest.raises(RunError, match="another network"):
         fit(make_task(hidden=9), make_config(tmp_path / "run", seed=7), resume=True)
-    with small_files(100), pytest.raises(RunError, match=r"config.yaml: cannot be written \(File too large\)"):
+    with small_files(100), pytest.raises(CannotWrite, match=r"config.yaml: cannot be written \(File too large\)"):
         fit(make_task(), make_config(tmp_path / "run", seed=7), resume=True)
     assert (tmp_path / "run" / "config.yaml").read_bytes() == saved
     assert not list((tmp_path / "run").glob(".*"))
@@ -332,7 +332,7 @@ def test_full_disk_is_one_sentence_and_loses_nothing(undisturbed, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))  # no file can grow beyond 600 bytes
     try:
-        with pytest.raises(RunError, match="cannot be written.*what was saved before is untouched: make room"):
+        with pytest.raises(CannotWrite, match="cannot be written.*what was saved before is untouched: make room"):
             fit(make_task(), make_config(tmp_path), resume=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -348,7 +348,7 @@ def test_full_disk_within_an_epoch(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (600, hard))
 
     try:
-        with pytest.raises(RunError, match=r"epoch-0000-step-000003.*File too large"):
+        with pytest.raises(CannotWrite, match=r"epoch-0000-step-000003.*File too large"):
             fit(make_task(at={(0, 2): fill}), config)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -1,6 +1,7 @@
 """The programs as a user calls them: what they leave, and one sentence for every fault."""
 
 import json
+import logging
 import os
 import resource
 import shutil
@@ -23,6 +24,7 @@ from twins_lib.training.images import ImageFolder
 from twins_lib.training.transforms import Augmentation
 from twins_lib.training.checkpoints import read_checkpoint
 from twins_lib.training.errors import run
+from twins_lib.training.names import check_names, names_kept_with
 from twins_lib.training.tasks import local_positions
 from twins_lib.weights import torch_name
 
@@ -129,7 +131,7 @@ def test_evaluation_agrees_with_the_log_for_every_kind_of_weights(root, tmp_path
         run(eval_program.main, ["--config", config, "--checkpoint", str(checkpoint), "mode=pynative"])
         said.append(capfd.readouterr().out)
     card = json.loads((root / "run" / "best.json").read_text())
-    assert said[0] == said[1]
+    assert said[0] == said[1].splitlines(True)[-1]
     assert f"top-1 {card['test_acc1']:.3f}  top-5 100.000  loss {card['test_loss']:.3f}  on 9 images" in said[0]
     last = sorted((root / "run" / "checkpoints").iterdir())[-1]
     run(eval_program.main, ["--config", config, "--checkpoint", str(last), "mode=pynative"])
@@ -261,3 +263,72 @@ def test_half_precision_trains_the_same_parameters(root, tmp_path):
     arrays = arrays_of(tmp_path)
     assert arrays.keys() - arrays_of(root).keys() == {"scale_value", "counter"}
     assert arrays["counter"] == 1 and arrays["head.weight"].dtype == np.float32
+
+
+# --------------------------------------------------------------------------------------- labels keep their names
+
+def renamed(root, tmp_path, old, new):
+    """The data of `root` and its run, with one class folder called otherwise in train and val."""
+    shutil.copytree(root, tmp_path / "copy")
+    for split in ("train", "val"):
+        (tmp_path / "copy/data" / split / old).rename(tmp_path / "copy/data" / split / new)
+    return [f"data={tmp_path / 'copy/data'}", f"output={tmp_path / 'copy/run'}"]
+
+
+@pytest.mark.parametrize("old, new", [("blue", "zebra"), ("red", "rot"), ("green", "Green ")])
+def test_classes_that_are_not_those_of_the_training_are_refused(root, tmp_path, capfd, old, new):
+    words = ["--config", root / "config.yaml", *renamed(root, tmp_path, old, new)]
+    last = sorted((tmp_path / "copy/run/checkpoints").iterdir())[-1]
+    shutil.copy(tmp_path / "copy/run/best.ckpt", tmp_path / "alone.ckpt")  # without its card
+    for checkpoint in (tmp_path / "copy/run/best.ckpt", last, tmp_path / "alone.ckpt"):
+        code, line = fails(capfd, eval_program, *words, "--checkpoint", checkpoint)
+        assert code == 2 and f"only there: {old!r}; only in" in line and repr(new) in line and str(checkpoint) in line
+    code, line = fails(capfd, train_program, *words, "--resume")
+    assert code == 2 and f"only there: {old!r}; only in" in line and str(last) in line
+
+
+def test_another_number_of_classes_is_told_by_name(root, tmp_path, capfd):
+    shutil.copytree(root / "data", tmp_path / "data")
+    for split in ("train", "val"):
+        shutil.rmtree(tmp_path / "data" / split / "green")
+    code, line = fails(capfd, eval_program, "--config", root / "config.yaml", f"data={tmp_path / 'data'}",
+                       "--checkpoint", root / "run/best.ckpt")
+    assert code == 2 and "was trained for 3 classes and" in line and "has 2, and label 1" in line
+
+
+def test_class_names_stand_in_all_that_a_run_leaves(root):
+    names = ["blue", "green", "red"]
+    assert json.loads((root / "run/best.json").read_text())["classes"] == names
+    assert json.loads((root / "run/log.jsonl").read_text().splitlines()[0])["classes"] == names
+    assert [names_kept_with(path) for path in (root / "run/best.ckpt", *(root / "run/checkpoints").iterdir())] == [
+        names] * 3
+
+
+def test_weights_without_class_names_are_evaluated_and_that_is_told(root, tmp_path, capfd):
+    model = create_model("twins_svt_tiny", 3)
+    load_weights(model, root / "run/best.ckpt")
+    save_weights(model, tmp_path / "old.ckpt")
+    run(eval_program.main, ["--config", str(root / "config.yaml"), "--checkpoint", str(tmp_path / "old.ckpt")])
+    said = capfd.readouterr().out
+    assert "old.ckpt: holds no class names, so whether its labels mean the classes of" in said and "top-1 " in said
+    run(eval_program.main, ["--config", str(root / "config.yaml"), "--checkpoint", str(root / "run/best.ckpt")])
+    assert "holds no class names" not in capfd.readouterr().out
+
+
+def test_a_checkpoint_from_before_class_names_were_kept_is_resumed(root, tmp_path, caplog):
+    shutil.copytree(root / "run", tmp_path / "run")
+    for path in (tmp_path / "run/checkpoints").iterdir():
+        arrays, about = read_checkpoint(path)
+        save_file(arrays, path, {**about, "extra": json.dumps({"steps": 3})})
+    with caplog.at_level(logging.INFO, "twins_lib"):
+        run(train_program.main, ["--config", str(root / "config.yaml"), "--resume", f"output={tmp_path / 'run'}"])
+    assert "holds no class names, so whether its labels mean" in caplog.text
+    assert "3 classes: 'blue', 'green', 'red'" in caplog.text
+
+
+def test_a_thousand_classes_that_are_not_imagenets_are_told(tmp_path):
+    model = tmp_path / "released.safetensors"
+    save_file({"x": np.zeros(1, np.float32)}, model)
+    others = [f"class {k:03d}" for k in range(1000)]
+    assert "with released weights every score would be wrong" in check_names(model, others, "val")
+    assert "ImageNet" not in check_names(model, others[:999], "val")

@@ -10,9 +10,11 @@ from mindspore import Tensor
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ..weights import writing
 from .errors import RunError
 
 AVERAGE = "average."  # how the names of averaged weights begin, in a checkpoint
+WAY_OUT = "make room, or choose another output=..., and go on with --resume"
 STATE = ("adam_", "scale_value", "counter", AVERAGE)  # and those of all that is not a weight
 
 
@@ -27,19 +29,24 @@ class Progress:
 
 
 def write_atomically(path, content):
-    """Replace a file by `content` (bytes) such that after any failure it is the old one or the new one, whole."""
+    """Replace a file by `content` (bytes) such that after any failure it is the old one or the new one, whole.
+
+    Raises:
+        CannotWrite: a folder that cannot be made or is read-only, a full disk.
+    """
     unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as fault:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise RunError(f"{path}: cannot be written ({fault.strerror}); what was saved before is untouched: "
-                       "make room and go on with --resume") from None
+    with writing(path, WAY_OUT):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(unfinished, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
 
 
 class Checkpoints:
@@ -59,15 +66,28 @@ class Checkpoints:
         """Paths, oldest first."""
         return sorted(self.folder.glob("epoch-*.safetensors"))
 
-    def save(self, progress, extra):
-        """Write one; `extra` (dict) is what `load` compares."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def save(self, progress, extra, instead_of=None):
+        """Write one, and delete those that are too old, or that it stands for.
+
+        Args:
+            progress (Progress): where the run stands.
+            extra (dict): what `load` hands back.
+            instead_of (Path): an earlier one of the same weights.
+
+        Returns:
+            its path.
+
+        Raises:
+            CannotWrite: as `write_atomically`.
+        """
         about = {"progress": json.dumps(asdict(progress)), "extra": json.dumps(extra)}
         content = save({name: p.asnumpy() for name, p in self.parameters.items()}, about)
         path = self.folder / f"epoch-{progress.epoch:04d}-step-{progress.step:06d}.safetensors"
         write_atomically(path, content)
-        for old in self.all()[:-self.keep]:
-            old.unlink()
+        with writing(path, WAY_OUT):
+            for old in [instead_of] if instead_of else self.all()[:-self.keep]:
+                old.unlink()
+        return path
 
     def load(self, path):
         """Fill the parameters from a checkpoint, all or none.

@@ -12,6 +12,7 @@ import yaml
 from ..model import VARIANTS
 from .errors import ConfigError
 from .masks import MaskAugmentation
+from .names import read_text
 from .rules import above, at_least, one_of, setting, share
 from .transforms import Augmentation
 
@@ -147,7 +148,7 @@ def load_config(source, overrides=(), schema=None):
         ConfigError: no such file, or a key or value in it that cannot be.
     """
     path = _find(source)
-    given = _flatten(_compose(_read(path), path), path)
+    given = _flatten(_compose(read_text(path), path), path)
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals:
@@ -190,13 +191,6 @@ def _find(source):
     if str(source) in shipped:
         return shipped[str(source)]
     raise ConfigError(f"config {source}: no such file, and none of the shipped ones: {', '.join(shipped)}")
-
-
-def _read(path):
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not a text file; give one with key: value lines") from None
 
 
 def _compose(text, place):

@@ -5,6 +5,7 @@ is in the batches, drawn for (seed, epoch, step), so the place of a run in its e
 """
 
 import contextlib
+import io
 import json
 import logging
 import math
@@ -12,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,12 +27,13 @@ from ..weights import save_weights
 from .checkpoints import AVERAGE, Checkpoints, Progress, write_atomically
 from .config import ConfigError, as_yaml, changes, load_config
 from .errors import NonFiniteLoss, RunError
+from .names import check_names, some
 from .recipe import AdamW, clip_by_global_norm, global_norm, over_all, parameter_groups
 
 log = logging.getLogger("twins_lib")
 
 FREE = {"workers", "keep", "output", "device", "mode", "save_steps"}  # settings that do not change what is learned
-UNSAID = ("n_parameters", "steps", "processes", "test_iou")  # of a line of the log; they stand in log.jsonl only
+UNSAID = ("n_parameters", "steps", "processes", "test_iou", "classes")  # of a line of the log: in log.jsonl only
 LOG_SECONDS = 30  # between two log lines within an epoch, when there is no terminal for a progress bar
 
 
@@ -185,6 +187,7 @@ class Task:
             stopped half-way.
         rates: learning rate of every epoch.
         score: the figure that is greatest in the best epoch.
+        classes: their names in the order of their labels, kept with all weights.
     """
 
     model: nn.Cell
@@ -194,6 +197,7 @@ class Task:
     validate: Callable
     rates: np.ndarray
     score: str = "test_acc1"
+    classes: Sequence = ()
 
 
 class Stop:
@@ -235,7 +239,8 @@ def fit(task, config, rank=0, world=1, resume=False):
         The log, a list of dicts; shorter than the run if it was asked to stop.
 
     Raises:
-        RunError: a checkpoint that does not fit, a folder that holds another run, a full disk.
+        RunError: a checkpoint that does not fit or has other classes, a folder that holds another run.
+        CannotWrite: a full disk, a folder that is read-only or cannot be made.
         NonFiniteLoss: naming epoch and step.
     """
     return _Run(task, config, rank, world).fit(resume)
@@ -272,17 +277,21 @@ class _Run:
         if saved and not resume:
             raise RunError(f"{self.output}: holds a run already; go on with --resume, or choose another output=...")
         if saved:
+            unsure = check_names(saved[-1], list(self.task.classes), self.config.data) if self.task.classes else ""
             self.progress, extra = self.checkpoints.load(saved[-1])
             if extra["steps"] != self.task.steps and self.progress.step:
                 raise RunError(f"{saved[-1]}: stopped within an epoch of {extra['steps']} steps, which now has "
                                f"{self.task.steps}; resume with the batch_size, accumulate and images of its start")
             self._say(f"{saved[-1]}: going on in epoch {self.progress.epoch} after step {self.progress.step}, "
                       f"process {os.getpid()}")
+            if unsure:
+                self._say(unsure)
             self._tell_changes()
         else:
             self._say(f"{self.output}: {'nothing to resume, ' if resume else ''}starting, process {os.getpid()}")
+        if self.task.classes:
+            self._say(f"{len(self.task.classes)} classes: {some(self.task.classes, 20)}")
         if self.rank == 0:
-            self.output.mkdir(parents=True, exist_ok=True)
             write_atomically(self.output / "config.yaml", as_yaml(self.config).encode())
 
     def _tell_changes(self):
@@ -323,15 +332,19 @@ class _Run:
         return True
 
     def _finish_epoch(self, stop):
-        """Evaluate, log and save; False if the run was asked to stop before the evaluation was complete."""
+        """Evaluate, log and save; False if the run was asked to stop before the evaluation was complete.
+
+        What was trained is saved before: if anything fails from here on, resuming begins with the evaluation.
+        """
         now = self.progress
+        trained = self._save()
         with self.step.averaged():
             # Processes must agree on giving up, so only a process that is alone does.
             figures = self.task.validate(lambda: bool(stop) and self.world == 1)
             if figures is None:
                 return False
             self._note(figures)
-        self._save()
+        self._save(instead_of=trained)
         self._say("  ".join(f"{key} {value:.6g}" if isinstance(value, float) else f"{key} {value}"
                             for key, value in now.history[-1].items() if key not in UNSAID))
         return True
@@ -342,6 +355,7 @@ class _Run:
         line = {"epoch": now.epoch, "train_lr": float(self.task.rates[now.epoch]), "train_loss": now.loss_sum / steps,
                 **figures, "n_parameters": sum(p.size for p in self.task.model.trainable_params()),
                 "steps": steps, "processes": self.world}
+        line |= {} if now.history else self._names()
         if self.timed:
             line["train_images_per_second"] = round(self.timed * self.config.batch_size / self.seconds, 2)
         now.history.append(line)
@@ -352,17 +366,21 @@ class _Run:
                 self._save_best(line)
             write_atomically(self.output / "log.jsonl", "".join(json.dumps(one) + "\n" for one in now.history).encode())
 
-    def _save(self):
+    def _save(self, instead_of=None):
+        """Write a checkpoint; its path, on rank 0."""
         if self.rank == 0:
-            self.checkpoints.save(self.progress, {"steps": self.task.steps})
+            return self.checkpoints.save(self.progress, {"steps": self.task.steps, **self._names()}, instead_of)
 
     def _save_best(self, line):
         path = self.output / "best.ckpt"
         try:
-            save_weights(self.task.model, path, {"config": "config.yaml", **line})
+            save_weights(self.task.model, path, {"config": "config.yaml", **line, **self._names()})
         except (OSError, RuntimeError, ValueError):
             raise RunError(f"{path}: cannot be written; what was saved before is untouched: make room and go on "
                            "with --resume") from None
+
+    def _names(self):
+        return {"classes": list(self.task.classes)} if self.task.classes else {}
 
     def _say(self, text):
         if self.rank == 0:
@@ -412,4 +430,6 @@ def draw_curve(history, path):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120)
+    write_atomically(path, picture.getvalue())

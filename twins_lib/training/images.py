@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .names import composed, some
+
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
@@ -16,7 +18,7 @@ class ImageFolder:
         root (str or Path): the folder.
 
     Attributes:
-        classes: names of the class folders, sorted.
+        classes: names of the class folders, sorted, accents composed.
         paths: the images (.jpg, .jpeg, .png in any case), sorted within each class.
         labels: int32 array, the index in `classes` of every path.
 
@@ -28,14 +30,18 @@ class ImageFolder:
         self.root = Path(root)
         if not self.root.is_dir():
             raise ValueError(f"{root}: no such folder; give the folder that holds one folder a class")
-        self.classes = sorted(entry.name for entry in visible(self.root) if entry.is_dir())
+        folders = sorted((composed(entry.name), entry.name) for entry in visible(self.root) if entry.is_dir())
+        self.classes = [name for name, _ in folders]
         if not self.classes:
             raise ValueError(f"{root}: holds no class folder; images belong in {root}/<class>/")
         self.paths, labels = [], []
-        for label, name in enumerate(self.classes):
-            found = images_in(self.root / name)
+        for label, (name, folder) in enumerate(folders):
+            if name in self.classes[label - 1:label]:
+                raise ValueError(f"{self.root}: holds two folders {name!r}, with composed and with separate accents; "
+                                 "put their images into one")
+            found = images_in(self.root / folder)
             if not found:
-                raise ValueError(f"{self.root / name}: holds no .jpg, .jpeg or .png; fill or remove the class folder")
+                raise ValueError(f"{self.root / folder}: holds no .jpg, .jpeg or .png; fill or remove the class folder")
             self.paths += found
             labels += [label] * len(found)
         self.labels = np.array(labels, np.int32)
@@ -58,7 +64,7 @@ def check_same_classes(train, val):
     """Raise ValueError, naming the classes, if two ImageFolders do not have the same ones."""
     only_train, only_val = (sorted(set(a.classes) - set(b.classes)) for a, b in ((train, val), (val, train)))
     if only_train or only_val:
-        sides = [f"only in {folder.root}: {', '.join(names[:5])}{' and more' * (len(names) > 5)}"
+        sides = [f"only in {folder.root}: {some(names)}"
                  for folder, names in ((train, only_train), (val, only_val)) if names]
         raise ValueError(f"class folders differ ({'; '.join(sides)}); labels would not agree")
 

@@ -14,6 +14,7 @@ from PIL import Image
 from ..segmentation import IGNORE
 from .batches import IMAGE, ORDER, TrainBatches, keyed, rows
 from .images import images_in, load_image
+from .names import composed, read_text
 from .rules import probability, span
 from .transforms import normalise
 
@@ -83,7 +84,10 @@ def read_classes(root):
     path = Path(root, "classes.txt")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; write the name of a class a line, the class of the lowest label first")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [composed(line.strip()) for line in read_text(path).rstrip().splitlines()]
+    if "" in names:
+        raise ValueError(f"{path}: line {names.index('') + 1} is empty, so it is not clear which class label "
+                         f"{names.index('')} is; name it or remove the line")
     if not 2 <= len(names) <= IGNORE:
         raise ValueError(f"{path}: {len(names)} classes; there must be 2 to {IGNORE}")
     return names

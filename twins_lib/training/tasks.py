@@ -77,7 +77,8 @@ def assemble(config, rank, world, folder, loader, mine, model, criterion, valida
             yield images, targets, np.ascontiguousarray(keep[..., mine])
 
     steps, rates = schedule(config, folder)
-    return Task(model, loss, steps, batches, partial(validate, evaluated(network, config.mode)), rates, score)
+    forward = evaluated(network, config.mode)
+    return Task(model, loss, steps, batches, partial(validate, forward), rates, score, folder.classes)
 
 
 def classification(config, rank=0, world=1):
