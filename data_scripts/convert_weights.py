@@ -30,7 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib import VARIANTS, create_model, load_torch_state, save_weights  # noqa: E402
-from twins_lib.weights import read_safetensors, torch_name  # noqa: E402
+from twins_lib.weights import CannotWrite, read_safetensors, torch_name, writing  # noqa: E402
 
 
 def read_pth(path):
@@ -90,6 +90,7 @@ def convert(source, output, name=None):
 
     Raises:
         ValueError: the file is refused, or is not the checkpoint of this Twins; nothing is written.
+        CannotWrite: the place is read-only, full or below a file.
     """
     state = read_safetensors(source) if source.suffix == ".safetensors" else read_pth(source)
     name = name or recognise(state)
@@ -108,7 +109,8 @@ def convert(source, output, name=None):
         "command": shlex.join(["python", "data_scripts/convert_weights.py", source.name, output.name, "--model", name]),
         "renamed": {torch_name(p.name): p.name for p in parameters if torch_name(p.name) != p.name},
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, output, card)
     return card
 
@@ -133,6 +135,8 @@ def main(arguments=None):
             sys.exit(f"{path}: exists; give another output, or --force to replace it")
     try:
         card = convert(source, output, args.model)
+    except CannotWrite as error:
+        sys.exit(str(error))
     except ValueError as error:
         sys.exit(f"{source}: {error}")
     print(f"{source}: {card['model']}, {card['tensors']} tensors, {card['parameters']:,} parameters, "

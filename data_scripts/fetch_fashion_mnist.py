@@ -15,7 +15,6 @@ what is there and right stays, what is missing or damaged is fetched anew.
 """
 
 import argparse
-import os
 import sys
 import urllib.request
 from pathlib import Path
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.teach.experiments.fashion_mnist import FILES, FOLDER, unpack  # noqa: E402
+from twins_lib.weights import CannotWrite, write_whole, writing  # noqa: E402
 
 ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -75,6 +75,16 @@ def fetch(name, source):
     return packed, place
 
 
+def keep(kept, source):
+    """Bring one file to where it is kept, unless it is there and right."""
+    if kept.is_file() and is_right(kept.read_bytes(), kept.name):
+        print(f"{kept}: there and right")
+        return
+    packed, place = fetch(kept.name, source)
+    write_whole(kept, packed)
+    print(f"{kept}: from {place}, checksum right")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where to keep them (default: %(default)s)")
@@ -82,20 +92,13 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     if args.source and not args.source.is_dir():
         sys.exit(f"--source {args.source}: no such folder")
-    args.folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        kept = args.folder / name
-        if kept.is_file() and is_right(kept.read_bytes(), name):
-            print(f"{kept}: there and right")
-            continue
-        try:
-            packed, place = fetch(name, args.source)
-        except ValueError as error:
-            sys.exit(str(error))
-        part = kept.with_name(name + ".part")
-        part.write_bytes(packed)
-        os.replace(part, kept)
-        print(f"{kept}: from {place}, checksum right")
+    try:
+        with writing(args.folder):
+            args.folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            keep(args.folder / name, args.source)
+    except (ValueError, CannotWrite) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from twins_lib.weights import CannotWrite, writing  # noqa: E402
+
 # Name: where the pattern has its second colour, at u and v periods from its centre.
 PATTERNS = {
     "horizontal_stripes": lambda u, v: v % 1 < 0.5,
@@ -54,12 +57,13 @@ def scene(pattern, rng, size):
 def write_class(folder, pattern, number, size, key):
     """Write `number` pictures to `folder`, which appears only when all are written."""
     part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for i in range(number):
-        picture = scene(pattern, np.random.default_rng([*key, i]), size)
-        Image.fromarray(picture).save(part / f"{pattern}_{i:05d}.JPEG", quality=95)
-    os.rename(part, folder)
+    with writing(folder):
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for i in range(number):
+            picture = scene(pattern, np.random.default_rng([*key, i]), size)
+            Image.fromarray(picture).save(part / f"{pattern}_{i:05d}.JPEG", quality=95)
+        os.rename(part, folder)
 
 
 def write(args):
@@ -69,7 +73,7 @@ def write(args):
     for s, split, number, c in tqdm(wanted, unit="class"):
         pattern = list(PATTERNS)[c]
         folder = args.folder / split / pattern
-        if not folder.exists():
+        if not folder.is_dir():
             write_class(folder, pattern, number, args.size, (args.seed, s, c))
         elif len(list(folder.iterdir())) != number:
             sys.exit(f"{folder}: is there, but not with {number} images; remove it or give another --folder")
@@ -92,9 +96,8 @@ def main(arguments=None):
         write(args)
     except KeyboardInterrupt:
         sys.exit("stopped; run this again, classes that are complete stay")
-    except OSError as fault:
-        sys.exit(f"{fault.filename or args.folder}: cannot be written ({fault.strerror}); make room or give another "
-                 "--folder")
+    except CannotWrite as fault:
+        sys.exit(str(fault))
     print(f"{args.folder}: {args.classes} classes, {args.classes * args.train} images to train on, "
           f"{args.classes * args.val} to validate")
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.teach.experiments import toy  # noqa: E402
+from twins_lib.weights import write_whole, writing  # noqa: E402
 
 
 def write_split(folder, split, count, seed, size):
@@ -31,12 +32,13 @@ def write_split(folder, split, count, seed, size):
     images, masks = toy.scenes(count, seed, size, progress=partial(tqdm, unit="image", desc=split))
     for kind, pictures in (("annotations", masks), ("images", images)):
         part = folder / kind / f".{split}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for i, picture in enumerate(pictures):
-            Image.fromarray(picture).save(part / f"{i:05d}.png")
-        shutil.rmtree(folder / kind / split, ignore_errors=True)
-        os.rename(part, folder / kind / split)
+        with writing(folder / kind / split):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            for i, picture in enumerate(pictures):
+                Image.fromarray(picture).save(part / f"{i:05d}.png")
+            shutil.rmtree(folder / kind / split, ignore_errors=True)
+            os.rename(part, folder / kind / split)
 
 
 def size_of(path):
@@ -57,7 +59,7 @@ def write(args):
             print(f"{images}: there already")
         else:
             write_split(args.folder, split, count, 2 * args.seed + number, args.size)
-    (args.folder / "classes.txt").write_text("".join(f"{name}\n" for name in toy.SCENES), encoding="utf-8")
+    write_whole(args.folder / "classes.txt", "".join(f"{name}\n" for name in toy.SCENES).encode())
 
 
 def main(arguments=None):

@@ -16,7 +16,6 @@ A second run finds its work done; after a stop, the same command starts over. No
 import argparse
 import io
 import json
-import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.teach.experiments import toy  # noqa: E402
+from twins_lib.weights import CannotWrite, write_whole, writing  # noqa: E402
 
 CLASSES = {
     "far_pairs": ("different", "same"), "textures": toy.TEXTURES, "corners": toy.CORNERS,
@@ -47,11 +47,10 @@ def make(name, count, seed, size):
 
 
 def replace(path, content):
-    """Write bytes to a file under another name first, so that a stop leaves no half file under the right one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    """Write bytes to a file, whole or not at all, in a folder that need not be there yet."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)
 
 
 def png(array):
@@ -82,6 +81,16 @@ def write_pictures(name, arrays, folder):
         replace(folder / "marks.csv", "".join(["image,row,column\n", *rows]).encode())
 
 
+def write(args):
+    """Make the data set and write it; returns its checksum."""
+    arrays, checksum = make(args.name, args.count, args.seed, args.size)
+    if args.form == "npz":
+        replace(args.folder / "data.npz", npz(arrays))
+    else:
+        write_pictures(args.name, arrays, args.folder)
+    return checksum
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=CLASSES, help="which data set")
@@ -101,17 +110,16 @@ def main(arguments=None):
         if checksum:
             print(f"{args.folder}: already made, checksum {checksum}")
             return
-    elif args.folder.exists() and any(args.folder.iterdir()):
+    elif args.folder.is_dir() and any(args.folder.iterdir()):
         sys.exit(f"{args.folder}: holds files of something else; choose an empty folder")
     try:
-        arrays, checksum = make(args.name, args.count, args.seed, args.size)
+        replace(card, json.dumps(asked).encode())
+        checksum = write(args)
+    except CannotWrite as fault:
+        sys.exit(str(fault))
     except ValueError as error:
+        card.unlink()
         sys.exit(f"{args.name}: {error}")
-    replace(card, json.dumps(asked).encode())
-    if args.form == "npz":
-        replace(args.folder / "data.npz", npz(arrays))
-    else:
-        write_pictures(args.name, arrays, args.folder)
     replace(card, json.dumps({**asked, "checksum": checksum}).encode())
     print(f"{args.folder}: {args.count} images of {args.name}, checksum {checksum}")
 

@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.training.masks import MaskFolder  # noqa: E402
+from twins_lib.weights import CannotWrite, write_whole, writing  # noqa: E402
 
 ADDRESS = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
 SHA1 = "219e1696abb36c8ba3a3afe7fb2f4b4606a897c7"  # as GluonCV lists it too; the archive was not at hand here
@@ -44,9 +45,11 @@ def download(address, path):
     """Fetch a file, going on where an earlier run stopped; it gets its name when it is complete."""
     if path.is_file():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    done = part.stat().st_size if part.exists() else 0
+    with writing(part):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    done = part.stat().st_size
     request = urllib.request.Request(address, headers={"Range": f"bytes={done}-"} if done else {})
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -55,8 +58,12 @@ def download(address, path):
             with open(part, "ab" if done else "wb") as file, \
                     tqdm(total=total or None, initial=done, unit="B", unit_scale=True, desc=path.name) as bar:
                 while block := answer.read(1 << 18):
-                    file.write(block)
+                    with writing(part, "make room and run this again to go on"):
+                        file.write(block)
+                        file.flush()
                     bar.update(len(block))
+    except CannotWrite:
+        raise
     except urllib.error.HTTPError as fault:
         if fault.code != 416:  # 416: nothing is left to fetch
             raise ValueError(f"{address}: {fault}; get the file in a browser and give it with --archive") from None
@@ -113,16 +120,17 @@ def unpack(path, folder):
             final = folder / kind / split
             if not final.exists():
                 part = final.with_name(f".{split}.part")
-                shutil.rmtree(part, ignore_errors=True)
-                part.mkdir(parents=True)
-                for member, name in tqdm(files, unit="file", desc=f"{kind}/{split}"):
-                    with archive.open(member) as source, open(part / name, "wb") as target:
-                        shutil.copyfileobj(source, target)
-                os.rename(part, final)
+                with writing(final):
+                    shutil.rmtree(part, ignore_errors=True)
+                    part.mkdir(parents=True)
+                    for member, name in tqdm(files, unit="file", desc=f"{kind}/{split}"):
+                        with archive.open(member) as source, open(part / name, "wb") as target:
+                            shutil.copyfileobj(source, target)
+                    os.rename(part, final)
             counts[kind, split] = len(list(final.iterdir()))
         table = csv.DictReader(io.StringIO(archive.read(TABLE).decode()), delimiter="\t")
         names = [row["Name"].split(",")[0].strip() for row in table]
-    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    write_whole(folder / "classes.txt", "".join(f"{name}\n" for name in names).encode())
     return counts
 
 

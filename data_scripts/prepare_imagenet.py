@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.training.images import ImageFolder, check_same_classes, images_in, load_image, visible  # noqa: E402
+from twins_lib.weights import writing  # noqa: E402
 
 # Sums of the official archives, as torchvision.datasets.imagenet lists them too.
 OFFICIAL = {
@@ -99,11 +100,11 @@ def unpack_train(archive, folder):
                 raise ValueError(f"{archive}: member {member.name!r} is not <wnid>.tar; give the official archive")
             if (folder / wnid).exists():
                 continue
-            part = fresh(folder / wnid)
-            with tarfile.open(fileobj=outer.extractfile(member)) as inner:
+            with writing(folder / wnid), tarfile.open(fileobj=outer.extractfile(member)) as inner:
+                part = fresh(folder / wnid)
                 for image in members(inner, f"{archive.name}/{member.name}"):
                     inner.extract(image, part, filter="data")
-            os.rename(part, folder / wnid)
+                os.rename(part, folder / wnid)
     return sum(len(images_in(entry)) for entry in visible(folder))
 
 
@@ -113,15 +114,15 @@ def unpack_val(archive, wnids, folder):
     `wnids` has the class of image 1, 2, ... Only a complete folder gets its name.
     """
     if not folder.exists():
-        part = fresh(folder)
-        with opened(archive) as tar:
+        with opened(archive) as tar, writing(folder):
+            part = fresh(folder)
             for member in tqdm(members(tar, archive.name), total=len(wnids), unit="image", desc="val"):
                 number = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", member.name)
                 if not number or not 1 <= int(number[1]) <= len(wnids):
                     raise ValueError(f"{archive}: member {member.name!r} is no image that the devkit knows; "
                                      "give the official validation archive and its devkit")
                 tar.extract(member, part / wnids[int(number[1]) - 1], filter="data")
-        os.rename(part, folder)
+            os.rename(part, folder)
     return sum(len(images_in(entry)) for entry in visible(folder))
 
 

@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path, place, reason,
     (tmp_path / "file").write_text("kept")
     with pytest.raises(CannotWrite) as error:
         twins_lib.save_weights(fresh(1)[0], tmp_path / place)
-    assert str(error.value) == (f"{tmp_path / place}: cannot be written ({reason}); what was saved before is "
+    assert str(error.value) == (f"{tmp_path / place}: cannot be written ({reason}); what was there before is "
                                 "untouched: make room, or choose another place")
     assert capfd.readouterr() == ("", "")
 
@@ -135,5 +135,4 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_weights(tmp_path, full_d
 def test_a_sentence_is_not_told_twice(tmp_path):
     with pytest.raises(CannotWrite) as error, writing("outer"), writing(tmp_path, "find another"):
         tmp_path.write_text("a folder is no file")
-    assert str(error.value) == (f"{tmp_path}: cannot be written (Is a directory); what was saved before is untouched: "
-                                "find another")
+    assert str(error.value) == f"{tmp_path}: cannot be written (Is a directory); find another"

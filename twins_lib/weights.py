@@ -9,6 +9,8 @@ import mindspore as ms
 import numpy as np
 
 TORCH_NAMES = {"gamma": "weight", "beta": "bias"}
+ELSEWHERE = "make room, or choose another place"
+UNTOUCHED = f"what was there before is untouched: {ELSEWHERE}"
 MISFIT = "these are not the weights of this network"
 
 
@@ -17,7 +19,7 @@ class CannotWrite(OSError):
 
 
 @contextlib.contextmanager
-def writing(path, way_out="make room, or choose another place"):
+def writing(path, way_out=ELSEWHERE):
     """Within it, whatever the system says against writing becomes one sentence. All programs that write use it.
 
     Args:
@@ -32,8 +34,25 @@ def writing(path, way_out="make room, or choose another place"):
     except CannotWrite:
         raise
     except OSError as fault:
-        raise CannotWrite(f"{path}: cannot be written ({fault.strerror or fault}); what was saved before is "
-                          f"untouched: {way_out}") from None
+        raise CannotWrite(f"{path}: cannot be written ({fault.strerror or fault}); {way_out}") from None
+
+
+def write_whole(path, content, way_out=UNTOUCHED):
+    """Replace a file by `content` (bytes) such that after any failure it is the old one or the new one, whole.
+
+    Raises:
+        CannotWrite: the place is read-only, full or no folder.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.part")
+    with writing(path, way_out):
+        try:
+            unfinished.write_bytes(content)
+            publish(unfinished, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
 
 
 def torch_name(name):
@@ -74,20 +93,19 @@ def save_weights(model, path, card=None):
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.part.ckpt")
-    with writing(path):
+    with writing(path, UNTOUCHED):
         try:
             unfinished.touch()  # MindSpore would log a place that cannot be written, under this name
             names = {"classes": json.dumps(card["classes"])} if card and "classes" in card else None
             ms.save_checkpoint(model, str(unfinished), append_dict=names)
             unfinished.chmod(0o644)  # MindSpore makes it read-only
             publish(unfinished, path)
-            if card is not None:
-                unfinished.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-                publish(unfinished, path.with_suffix(".json"))
         finally:
             for left in (unfinished, unfinished.with_suffix(".tmp")):  # the second is MindSpore's, when a disk is full
                 with contextlib.suppress(OSError):
                     left.unlink()
+    if card is not None:
+        write_whole(path.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
 
 
 def publish(unfinished, path):

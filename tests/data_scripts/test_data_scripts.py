@@ -236,7 +236,7 @@ def test_mini_imagenet_keeps_what_is_there_and_refuses_what_does_not_fit(tmp_pat
 
 def test_mini_imagenet_says_where_it_cannot_write_and_that_it_was_stopped(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit, match=r"file/train/.*: cannot be written \(Not a directory\); make room or give"):
+    with pytest.raises(SystemExit, match=r"file/train/.*: cannot be written \(Not a directory\); make room, or"):
         mini(tmp_path / "file")
     mini_imagenet = script("make_mini_imagenet")
 

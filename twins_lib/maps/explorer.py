@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..weights import write_whole
 from .attention import attention_maps
 from .figures import as_picture, overlay
 
@@ -57,12 +58,15 @@ class Explorer:
         return f"Explorer: {self.title}"
 
     def save(self, path):
-        """Write a page that holds everything it needs.
+        """Write a page that holds everything it needs, whole or not at all.
 
         Args:
             path (str or Path): of the .html file.
+
+        Raises:
+            CannotWrite: the place is read-only, full or no folder.
         """
-        Path(path).write_text(PAGE.format(title=html.escape(self.title), body=self.fragment), encoding="utf-8")
+        write_whole(path, PAGE.format(title=html.escape(self.title), body=self.fragment).encode())
 
 
 def explorer(model, image, blocks=None, picture=None, title="Where does a patch look?", head=None):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from ..weights import CannotWrite, writing
+
 QUIZ = Path(__file__).with_name("quiz.yaml")
 LETTERS = "abcd"
 
@@ -58,7 +60,12 @@ def main(arguments=None):
     parser.add_argument("--lesson", type=int, required=True, choices=[int(lesson) for lesson in questions()])
     parser.add_argument("--keys", action="store_true", help="with the right choices and why they are right")
     told_to = parser.parse_args(arguments)
-    print(sheet(f"{told_to.lesson:02}", told_to.keys), end="")
+    try:
+        with writing("the sheet"):
+            print(sheet(f"{told_to.lesson:02}", told_to.keys), end="", flush=True)
+    except CannotWrite as fault:
+        sys.stdout = None  # or Python would try once more at its end
+        return str(fault)
 
 
 if __name__ == "__main__":

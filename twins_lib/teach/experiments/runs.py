@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from ...training.recipe import AdamW, clip_by_global_norm, parameter_groups
+from ...weights import CannotWrite, write_whole, writing
 
 ASSETS = Path(__file__).resolve().parents[3] / "notebooks" / "assets"
 
@@ -100,9 +102,7 @@ def provenance(command, **settings):
 
 def write(path, card):
     """Write a card, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, (json.dumps(card, indent=2) + "\n").encode())
 
 
 def command(module, about, makers, arguments=None):
@@ -130,12 +130,14 @@ def command(module, about, makers, arguments=None):
     path = options.output or ASSETS / name
     if path.exists() and not options.again:
         sys.exit(f"{path} is already there; --again makes it anew")
-    path.parent.mkdir(parents=True, exist_ok=True)
     ms.set_device("CPU")
     try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()  # before hours are spent
         make(path)
     except KeyboardInterrupt:
         sys.exit(f"stopped; {path} was not written")
-    except FileNotFoundError as error:
+    except (FileNotFoundError, CannotWrite) as error:
         sys.exit(f"error: {error}")
     print(path)

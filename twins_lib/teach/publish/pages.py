@@ -29,6 +29,7 @@ from traitlets.config import Config
 
 import twins_lib
 
+from ...weights import CannotWrite, write_whole, writing
 from .refresh import run, told, write
 
 TITLE = "How vision transformers work"
@@ -91,8 +92,9 @@ def gather_guides(folder, source):
 def put(path, content):
     """Write a file unless it has this content already: what is not touched is not built again."""
     if not path.exists() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -192,12 +194,14 @@ def build_pages(folder, out, execute=False, library=False):
     warnings = io.StringIO()
     alts = alt_texts(source)
     with patch_docutils(), docutils_namespace():   # so that several calls do not meet in one process
-        app = Sphinx(source, None, out, work / "doctrees", "html", settings(work), status=None, warning=warnings)
+        with writing(out):
+            app = Sphinx(source, None, out, work / "doctrees", "html", settings(work), status=None, warning=warnings)
         app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(work / "pictures"))   # not beside `out`
         app.connect("doctree-read", lambda app, page: give_alt_texts(page, alts))
         app.connect("autodoc-process-signature", arguments_of_cells)
         app.connect("autodoc-process-docstring", as_plain_text, priority=400)   # before napoleon reads them
-        app.build()
+        with writing(out):
+            app.build()
     return failed, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())   # without the terminal's colours
 
 
@@ -268,12 +272,12 @@ def build_slides(folder, out):
     A cell's own slide type (JupyterLab: Property Inspector → Slide Type) is kept; the others get one by their size.
     """
     lessons, _ = find_notebooks(folder)
-    out.mkdir(parents=True, exist_ok=True)
     reveal = Path(find_spec("sphinx_revealjs").origin).parent / "_static" / "revealjs"
     for part in ["dist", "plugin/notes"]:
-        shutil.copytree(reveal / part, out / "reveal.js" / part, dirs_exist_ok=True)
-    shutil.copy2(mathjax(), out)
-    shutil.copy2(SITE / "slides.css", out)
+        for path in (path for path in (reveal / part).rglob("*") if path.is_file()):
+            put(out / "reveal.js" / path.relative_to(reveal), path.read_bytes())
+    for path in [mathjax(), SITE / "slides.css"]:
+        put(out / path.name, path.read_bytes())
     exporter = SlidesExporter(
         template_name="slides", extra_template_basedirs=[str(SITE)], reveal_url_prefix="reveal.js",
         reveal_theme="white",
@@ -286,13 +290,13 @@ def build_slides(folder, out):
         notebook.metadata["title"] = title
         slides_by_default(notebook)
         page, _ = exporter.from_notebook_node(notebook)
-        (out / name.with_suffix(".html")).write_text(page, encoding="utf-8")
+        write_whole(out / name.with_suffix(".html"), page.encode())
         rows.append(f'<li><a href="{name.stem}.html">{html.escape(title)}</a></li>')
-    (out / "index.html").write_text(
+    write_whole(out / "index.html", (
         f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{TITLE}: slides</title>\n'
         f'<body style="font: 1.2rem sans-serif; max-width: 40rem; margin: 3rem auto">\n<h1>{TITLE}: slides</h1>\n'
         f'<p>Arrow keys turn the pages, O shows them all, S opens the speaker\'s window.</p>\n'
-        f'<ul>{"".join(rows)}</ul>\n</body></html>\n', encoding="utf-8")
+        f'<ul>{"".join(rows)}</ul>\n</body></html>\n').encode())
 
 
 def slides_by_default(notebook):
@@ -370,6 +374,13 @@ def height_of_output(output):
     return 20 + 21 * len(data["text/plain"].splitlines())
 
 
+def build(kind, folder, out):
+    """Build one kind of pages: the number of notebooks that failed, and the warnings as one text."""
+    if kind == "slides":
+        return build_slides(folder, out), ""
+    return build_pages(folder, out, execute=kind == "course", library=kind == "site")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m twins_lib.teach.publish.pages", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -379,12 +390,13 @@ def main(arguments=None):
     told_to = parser.parse_args(arguments)
     out = (told_to.build / told_to.kind).resolve()
     start = time.perf_counter()
-    if told_to.kind == "slides":
-        failed = build_slides(told_to.notebooks, out)
-    else:
-        failed, warnings = build_pages(told_to.notebooks, out, execute=told_to.kind == "course",
-                                       library=told_to.kind == "site")
-        print(warnings, end="", file=sys.stderr)
+    try:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        failed, warnings = build(told_to.kind, told_to.notebooks, out)
+    except CannotWrite as fault:
+        return str(fault)
+    print(warnings, end="", file=sys.stderr)
     print(f"The pages are in {out / 'index.html'} ({time.perf_counter() - start:.0f} s).")
     if failed:
         print(f"{failed} of the notebooks failed, see above; their pages show the outputs that were stored.")

@@ -15,6 +15,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from ...training.benchmarks import machine
+from ...weights import CannotWrite, write_whole
 
 CELL_TIMEOUT = 600  # seconds; nbval gets the same limit
 SLOW = 2            # seconds; a cell that takes as long is named by --times
@@ -72,9 +73,7 @@ def _run_cells(client, path, seconds):
 
 def write(notebook, path):
     """Store a notebook in one step, so that an interruption leaves the old file whole."""
-    unfinished = path.with_suffix(".unfinished")
-    nbformat.write(notebook, unfinished)
-    unfinished.replace(path)
+    write_whole(path, (nbformat.writes(notebook).rstrip("\n") + "\n").encode())
 
 
 def _read(path):
@@ -135,7 +134,7 @@ def told(path, work):
     start = time.perf_counter()
     try:
         work()
-    except NotebookFailed as error:
+    except (NotebookFailed, CannotWrite) as error:
         print(f"FAILED\n  {error}", flush=True)
         return False
     print(f"{time.perf_counter() - start:.1f} s", flush=True)
