@@ -411,6 +411,25 @@ def test_faults_of_a_folder_are_one_sentence(data, spoil, words):
     assert "\n" not in str(fault.value)
 
 
+@pytest.mark.parametrize("content", [
+    b"\xef\xbb\xbfleft\r\nrue\xcc\x81 \r\n\ttop\r\n\r\n", b"left\nru\xc3\xa9\ntop"])
+def test_names_of_classes_are_the_same_however_they_are_written(data, content):
+    (data / "classes.txt").write_bytes(content)
+    assert MaskFolder(data, "training").classes == ["left", "ru\u00e9", "top"]
+
+
+@pytest.mark.parametrize("content, words", [
+    ("天空\n树木\n房子\n".encode("gbk"), "classes.txt: not UTF-8 but probably GBK"),
+    ("café\nrue\n".encode("cp1252"), "classes.txt: not UTF-8 but probably CP1252"),
+    ("left\nright\n".encode("utf-16"), "classes.txt: not UTF-8 but probably UTF-16"),
+    (b"left\n\nright\n", "classes.txt: line 2 is empty, so it is not clear which class label 1 is"),
+])
+def test_names_of_classes_that_cannot_be_told_are_refused(data, content, words):
+    (data / "classes.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        MaskFolder(data, "training")
+
+
 def test_zero_label_of_ade20k_does_not_count(data):
     mask = np.tile(np.array([0, 1, 2, 3, 255], np.uint8), (32, 8))
     replace_mask(data, mask)

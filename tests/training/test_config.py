@@ -90,7 +90,7 @@ def test_fault_in_a_file(file, line, says):
     ("augmentation.crop_scale=[1, 0.1]", "is [1.0, 0.1]; must be [least, greatest], both above 0, at most 1"),
     ("augmentation.crop_scale=[0, 0]", "augmentation.crop_scale is [0.0, 0.0]; must be"),
     ("augmentation.crop_scale=[0.5, 2]", "augmentation.crop_scale is [0.5, 2.0]; must be"),
-    ("augmentation.crop_scale=[0.5]", "augmentation.crop_scale is 'this list'; must be a list of two numbers"),
+    ("augmentation.crop_scale=[0.5]", "augmentation.crop_scale is '[0.5]'; must be a list of two numbers"),
     ("augmentation=0", "unknown key 'augmentation'"),
 ])
 def test_fault_on_the_command_line(file, word, says):
@@ -153,3 +153,46 @@ def test_official_values(name, batch, peak, warmup):
     assert config.peak_lr == pytest.approx(5e-4 * config.batch_size / 512)
     assert (config.epochs, config.weight_decay, config.clip_norm, config.eps, config.ema) == (300, 0.05, 5.0, 1e-8, 0)
     assert config.augmentation == type(config.augmentation)()
+
+
+WORDS = ["a: b/mini", "@images", "%x", "*stars", "&x y", "!tag", "a #b", "#b", "'quoted'", '"quoted"', "null",
+         "true", "010", "1e3", "[1, 2]", "{a}", "- a", "a=b", " x ", "x\t", "?", "|", ">", "`x", "a\nb", "\udce9",
+         "C:\\new"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_text_setting_takes_its_word_literally_and_is_saved_so(file, tmp_path, word):
+    config = load_config(file, [f"data={word}", f"output=runs/{word}"])
+    assert (config.data, config.output) == (word, f"runs/{word}")
+    (tmp_path / "saved.yaml").write_bytes(as_yaml(config).encode())
+    assert load_config(tmp_path / "saved.yaml") == config
+
+
+def test_a_tilde_is_the_home_and_never_a_folder(file, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = load_config(file, ["data=~/images", "output=~"])
+    assert (config.data, config.output) == ("/home/ada/images", "/home/ada")
+    file.write_text(GOOD.replace("data: images", "data: ~/images").replace("output: runs/x", "output: ./~"))
+    config = load_config(file)
+    assert (config.data, config.output) == ("/home/ada/images", "./~")
+    for word in ("output=~no such user/x", "output=", "output=  ", "data="):
+        with pytest.raises(ConfigError, match="must name a place .*~ is your home"):
+            load_config(file, [word])
+    file.write_text(GOOD.replace("runs/x", "~"))
+    with pytest.raises(ConfigError, match="output is '~'; must be text"):
+        load_config(file)
+    assert load_config("segmentation_mini", ["backbone="]).backbone == ""
+
+
+@pytest.mark.parametrize("encoding, likely, data", [
+    ("gbk", "GBK", "图片/训练集"), ("utf-16", "UTF-16", "images"), ("utf-16-le", "UTF-16", "images"),
+    ("cp1252", "CP1252", "Übung/café"), ("utf-32", "UTF-32", "images")])
+def test_the_encoding_of_a_file_is_named(file, encoding, likely, data):
+    file.write_bytes(GOOD.replace("images", data).encode(encoding))
+    with pytest.raises(ConfigError, match=f"not UTF-8 but probably {likely}; save it as UTF-8 .iconv -f {likely} -t"):
+        load_config(file)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_file(file):
+    file.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert load_config(file).output == "runs/x" and load_config(file).model == "twins_svt_nano"

@@ -178,12 +178,33 @@ def test_classes_that_differ_are_named(tmp_path):
     for name in ("train/ant", "train/bee", "val/ant", "val/cat"):
         write(tmp_path / name / "1.png", picture(4, 4))
     train, val = ImageFolder(tmp_path / "train"), ImageFolder(tmp_path / "val")
-    with pytest.raises(ValueError, match="train: bee; only in .*val: cat"):
+    with pytest.raises(ValueError, match="train: 'bee'; only in .*val: 'cat'"):
         images_module.check_same_classes(train, val)
     images_module.check_same_classes(train, train)
 
 
 # --------------------------------------------------------------------------------------------------------- odd images
+
+def test_composed_and_decomposed_names_are_one_class_in_one_order(tmp_path):
+    names = {"train": ("cafz", "caf\u00e9", "caff"), "val": ("cafz", "cafe\u0301", "caff")}
+    for split, classes in names.items():
+        for name in classes:
+            write(tmp_path / split / name / "1.png", Image.new("RGB", (4, 4)))
+    train, val = ImageFolder(tmp_path / "train"), ImageFolder(tmp_path / "val")
+    images_module.check_same_classes(train, val)
+    assert train.classes == val.classes == ["caff", "cafz", "caf\u00e9"]
+    assert Path(val.paths[2]).parent.name == "cafe\u0301"  # the folder keeps its own name
+    write(tmp_path / "val" / "caf\u00e9" / "1.png", Image.new("RGB", (4, 4)))
+    with pytest.raises(ValueError, match="val: holds two folders 'caf\u00e9', with composed and with separate accents"):
+        ImageFolder(tmp_path / "val")
+
+
+def test_white_space_around_a_class_is_seen(tmp_path):
+    for name in ("train/red", "val/red "):
+        write(tmp_path / name / "1.png", Image.new("RGB", (4, 4)))
+    with pytest.raises(ValueError, match="only in .*train: 'red'; only in .*val: 'red '"):
+        images_module.check_same_classes(ImageFolder(tmp_path / "train"), ImageFolder(tmp_path / "val"))
+
 
 def test_grey_palette_transparent_and_cmyk_images_become_rgb(tmp_path):
     image = picture(24, 16)

@@ -4,6 +4,7 @@ Every fault is one sentence: the place, the key, the rule it broke and, for a mi
 """
 
 import difflib
+import os
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from ..model import VARIANTS
 from .errors import ConfigError
 from .masks import MaskAugmentation
 from .names import read_text
-from .rules import above, at_least, one_of, setting, share
+from .rules import above, at_least, location, one_of, setting, share
 from .transforms import Augmentation
 
 SHIPPED = Path(__file__).parent / "configs"
@@ -44,7 +45,7 @@ class RunConfig:
         save_steps: updates between checkpoints within an epoch; 0 saves at the end of epochs only.
     """
 
-    output: str
+    output: str = location()
     epochs: int = at_least(1, 300)
     batch_size: int = at_least(1, 1024)
     accumulate: int = at_least(1, 1)
@@ -94,7 +95,7 @@ class Config(RunConfig):
     task: str = one_of(("classification",), "classification")
     model: str = one_of(VARIANTS)
     drop_path: float = share(0.0)
-    data: str
+    data: str = location()
     image_size: int = setting(224, lambda side: side > 0 and side % 4 == 0, "must be a multiple of 4, the patch size")
     crop_pct: float = setting(0.875, lambda value: 0 < value <= 1, "must be above 0 and at most 1")
     augmentation: Augmentation = Augmentation()
@@ -118,11 +119,11 @@ class SegmentationConfig(RunConfig):
 
     task: str = one_of(("segmentation",))
     model: str = one_of(VARIANTS)
-    backbone: str = ""
+    backbone: str = location("")
     drop_path: float = share(0.0)
     channels: int = at_least(1, 256)
     head_channels: int = setting(128, lambda value: value > 0 and value % 4 == 0, "must be a multiple of 4")
-    data: str
+    data: str = location()
     reduce_zero_label: bool = False
     image_size: int = at_least(1, 512)
     augmentation: MaskAugmentation = MaskAugmentation()
@@ -138,7 +139,7 @@ def load_config(source, overrides=(), schema=None):
 
     Args:
         source (str or Path): a file, or the bare name of one in twins_lib/training/configs, such as "twins_svt_small".
-        overrides (sequence of str): "key=value"; keys of a section are written "section.key".
+        overrides (sequence of str): "key=value", the value literally; keys of a section are written "section.key".
         schema (type): the dataclass to fill; None for the one of the key `task`, classification without it.
 
     Returns:
@@ -153,8 +154,8 @@ def load_config(source, overrides=(), schema=None):
         key, equals, text = word.partition("=")
         if not equals:
             raise ConfigError(f"{word!r} on the command line: must be key=value")
-        place = f"{word!r} on the command line"
-        given[key] = _compose(text, place), place
+        # A word is taken as it stands: what of YAML's signs is in it, the shell has left there.
+        given[key] = yaml.ScalarNode("tag:yaml.org,2002:str", text), f"{word!r} on the command line"
     return _fill(schema or _schema(given), given, path)
 
 
@@ -184,7 +185,7 @@ def _schema(given):
 
 
 def _find(source):
-    path = Path(source)
+    path = Path(os.path.expanduser(source))
     if path.is_file():
         return path
     shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
@@ -201,7 +202,8 @@ def _compose(text, place):
         mark = getattr(fault, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{place}{line}: not YAML ({getattr(fault, 'problem', None) or 'unreadable'}); "
-                          "write one key: value a line") from None
+                          "write one key: value a line, and quotes around a value with a sign of YAML's in it, "
+                          "such as 'a: b'") from None
 
 
 def _flatten(node, path, prefix=""):
@@ -278,13 +280,15 @@ TYPES = {int: "a whole number", float: "a number", bool: "true or false", str: "
 
 def _typed(f, node):
     """The value of a node in the type of its field, or None."""
+    if f.type is tuple and isinstance(node, yaml.ScalarNode):  # of the command line, or in quotes
+        node = _compose(node.value, f.name)
     if f.type is tuple:
         numbers = [_number(item, float) for item in node.value] if isinstance(node, yaml.SequenceNode) else [None]
         return None if None in numbers or len(numbers) != len(f.default) else tuple(numbers)
     if not isinstance(node, yaml.ScalarNode):
         return None
     if f.type is str:
-        return None if node.tag.endswith(":null") else node.value
+        return None if node.tag.endswith(":null") else f.metadata.get("read", str)(node.value)
     if f.type is bool:
         return {"true": True, "false": False}.get(node.value.lower())
     return _number(node, f.type)

@@ -1,5 +1,6 @@
 """Names of classes: read whatever wrote them, kept with weights, compared before a label counts (lesson 10)."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -34,14 +35,19 @@ def read_text(path):
 
 
 def _encoding(content):
-    """What bytes that are not UTF-8 look like. In GBK a Chinese character is two high bytes; other high bytes that
-    stand alone are the accented letters of Windows."""
+    """What bytes that are not UTF-8 look like, as iconv calls it, or None.
+
+    In GBK most Chinese characters are two high bytes; in CP1252 high bytes are accented letters, which stand alone.
+    """
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "UTF-32"
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content and b"\0\0" not in content:
         return "UTF-16"
-    if re.fullmatch(rb"(?:[\t\n\r\x20-\x7e]|[\xa1-\xf7][\xa1-\xfe])*", content):
-        return "GBK"
-    if re.fullmatch(rb"[\t\n\r\x20-\x7e\x80-\xff]*", content) and not re.search(rb"[\x81\x8d\x8f\x90\x9d]", content):
-        return "CP1252"
+    pairs = re.findall(rb"[\x81-\xfe][\x40-\xfe]", content)
+    for name, likely in (("GBK", 2 * sum(pair[1] > 0xa0 for pair in pairs) > len(pairs)), ("CP1252", True)):
+        with contextlib.suppress(UnicodeDecodeError):
+            if content.decode(name).replace("\r\n", "\n").replace("\n", "").replace("\t", "").isprintable() and likely:
+                return name
 
 
 def composed(name):

@@ -1,11 +1,19 @@
 """Rules that values of a setting obey: kept with the fields of a dataclass, checked by `twins_lib.training.config`."""
 
+import os.path
 from dataclasses import MISSING, field
 
 
-def setting(default, holds=None, says="", choices=()):
-    """A field with a rule: `holds(value)` must be true, `says` is how the rule reads."""
-    return field(default=default, metadata={"holds": holds, "says": says, "choices": choices})
+def setting(default, holds=None, says="", choices=(), read=str):
+    """A field with a rule: `holds(value)` must be true, `says` is how the rule reads, `read` makes text the value."""
+    return field(default=default, metadata={"holds": holds, "says": says, "choices": choices, "read": read})
+
+
+def location(default=MISSING):
+    """A path; "~" at its beginning is the home of a user, as in a shell, and never the name of a folder."""
+    return setting(default, lambda path: path.strip() and not path.startswith("~") or path == default,
+                   "must name a place (~ is your home, ~name that of a user; ./~name is a folder called so)",
+                   read=os.path.expanduser)
 
 
 def at_least(low, default):
