@@ -31,6 +31,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from twins_lib.training.images import told_left_out, visible  # noqa: E402
 from twins_lib.training.masks import MaskFolder  # noqa: E402
 from twins_lib.weights import CannotWrite, write_whole, writing  # noqa: E402
 
@@ -153,12 +154,15 @@ def check(folder):
         except ValueError as fault:
             complaints.append(str(fault))
             continue
+        if told := told_left_out(pairs):
+            print(told)
         for i in tqdm(range(len(pairs)), unit="pair", desc=split):
             try:
                 pairs.load(i)
             except ValueError as fault:
                 complaints.append(str(fault))
-        alone = {path.name for path in (folder / "annotations" / split).iterdir()} - {path.name for path in pairs.masks}
+        masks = {entry.name for entry in visible(folder / "annotations" / split)}
+        alone = masks - {path.name for path in pairs.masks}
         complaints += [f"{folder / 'annotations' / split / name}: a mask without an image" for name in sorted(alone)]
     return complaints
 

@@ -25,13 +25,22 @@ import tarfile
 import zlib
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib.training.images import ImageFolder, check_same_classes, images_in, load_image, visible  # noqa: E402
+from twins_lib.training.images import (  # noqa: E402
+    ImageFolder,
+    check_same_classes,
+    holds_no_image,
+    images_in,
+    load_image,
+    told_left_out,
+    visible,
+)
 from twins_lib.weights import writing  # noqa: E402
 
 # Sums of the official archives, as torchvision.datasets.imagenet lists them too.
@@ -105,7 +114,7 @@ def unpack_train(archive, folder):
                 for image in members(inner, f"{archive.name}/{member.name}"):
                     inner.extract(image, part, filter="data")
                 os.rename(part, folder / wnid)
-    return sum(len(images_in(entry)) for entry in visible(folder))
+    return sum(len(images_in(entry)[0]) for entry in visible(folder))
 
 
 def unpack_val(archive, wnids, folder):
@@ -123,7 +132,7 @@ def unpack_val(archive, wnids, folder):
                                      "give the official validation archive and its devkit")
                 tar.extract(member, part / wnids[int(number[1]) - 1], filter="data")
             os.rename(part, folder)
-    return sum(len(images_in(entry)) for entry in visible(folder))
+    return sum(len(images_in(entry)[0]) for entry in visible(folder))
 
 
 def classes_of_val(devkit):
@@ -181,8 +190,11 @@ def check(folder, workers):
     for split in splits or [folder]:
         names = sorted(entry.name for entry in visible(split) if entry.is_dir())
         complaints += [] if names else [f"{split}: holds no class folder"]
-        found = {name: images_in(split / name) for name in names}
-        complaints += [f"{split / name}: empty, no .jpg, .jpeg or .png" for name in names if not found[name]]
+        found, others = ({name: images_in(split / name)[k] for name in names} for k in (0, 1))
+        complaints += [holds_no_image(split / name, others[name]) for name in names if not found[name]]
+        strangers = [entry.path for entry in visible(split) if not entry.is_dir()] + sum(others.values(), [])
+        if told := told_left_out(SimpleNamespace(root=split, left_out=strangers)):
+            print(told)
         number, official = sum(map(len, found.values())), IMAGES.get(split.name)
         if official and number != official and len(names) == 1000 and all(map(WNID.fullmatch, names)):
             complaints.append(f"{split}: {number:,} images, but ImageNet has {official:,}")

@@ -393,7 +393,7 @@ def all_pairs(data, **options):
      r"annotations/training/1.png: the mask is 41x32 pixels, its image .*images/training/1.png is 40x32; make them"),
     (lambda data: replace_mask(data, np.full((32, 40), 3, np.uint8)),
      r"1.png: has label 3, but the 3 classes of .*classes.txt are 0 to 2 \(and 255 does not count\); correct"),
-    (lambda data: replace_mask(data, np.zeros((32, 40, 3), np.uint8)), "1.png: has colours; a mask must be"),
+    (lambda data: replace_mask(data, np.zeros((32, 40, 3), np.uint8)), "1.png: has colours or fractions; a mask must"),
     (lambda data: (data / "annotations/training/1.png").unlink(),
      r"images/training/1.png: has no mask; add .*annotations/training/1.png or remove the image"),
     (lambda data: (data / "annotations/training/1.png").write_bytes(b"no"), "1.png: cannot be read as an image"),
@@ -401,7 +401,7 @@ def all_pairs(data, **options):
     (lambda data: (data / "classes.txt").unlink(), "classes.txt: no such file; write the name of a class a line"),
     (lambda data: (data / "classes.txt").write_text("one\n"), "classes.txt: 1 classes; there must be 2 to 255"),
     (lambda data: (data / "annotations/validation").rename(data / "gone"), "annotations/validation: no such folder"),
-    (lambda data: [path.unlink() for path in (data / "images/training").iterdir()], "images/training: holds no .jpg"),
+    (lambda data: [path.unlink() for path in (data / "images/training").iterdir()], "images/training: holds no image"),
 ])
 def test_faults_of_a_folder_are_one_sentence(data, spoil, words):
     all_pairs(data)

@@ -13,7 +13,7 @@ from .training.config import SegmentationConfig, load_config
 from .training.distributed import start
 from .training.engine import evaluated, in_precision
 from .training.errors import RunError, run
-from .training.images import ImageFolder
+from .training.images import ImageFolder, told_left_out
 from .training.masks import MaskFolder, eval_masks
 from .training.names import check_names
 from .training.scores import absent_classes, evaluate, evaluate_masks
@@ -54,6 +54,7 @@ def trained(model, config, path, val, rank):
 def segmentation(config, options, rank, world):
     """Print the IoU of every class."""
     val = MaskFolder(config.data, "validation", config.reduce_zero_label)
+    tell_strangers(val, rank)
     backbone = create_model(config.model, dense=True)
     multiple = backbone.smallest_side
     model = Segmenter(backbone, len(val.classes), config.channels, config.head_channels)
@@ -75,6 +76,7 @@ def segmentation(config, options, rank, world):
 def classification(config, options, rank, world):
     """Print top-1, top-5 and loss."""
     val = ImageFolder(Path(config.data, "val"))
+    tell_strangers(val, rank)
     forward = trained(create_model(config.model, len(val.classes)), config, options.checkpoint, val, rank)
     loader = eval_batches(val, batch_size=options.batch_size, image_size=config.image_size, crop_pct=config.crop_pct,
                           rank=rank, world=world, workers=config.workers, strict=options.strict)
@@ -88,6 +90,12 @@ def classification(config, options, rank, world):
     if rank == 0:
         print(f"top-1 {figures['test_acc1']:.3f}  top-5 {figures['test_acc5']:.3f}  loss {figures['test_loss']:.3f}  "
               f"on {figures['test_images']} images, {len(val) - figures['test_images']} unreadable")
+
+
+def tell_strangers(folder, rank):
+    """Say what lies in the folder and is not read."""
+    if rank == 0 and (told := told_left_out(folder)):
+        print(told, flush=True)
 
 
 def tell_left_out(loader, rank, world):

@@ -11,6 +11,7 @@ from PIL import Image
 from .maps.attention import all_blocks
 from .maps.explorer import MEAN, STD, explorer
 from .model import create_model
+from .training.images import load_image
 from .weights import MISFIT, load_weights
 
 
@@ -69,12 +70,7 @@ def _run(options):
 
 
 def _read(path, size):
-    try:
-        picture = Image.open(path).convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such picture") from None
-    except OSError:
-        raise ValueError(f"{path}: not a picture that can be read; convert it to PNG or JPEG") from None
+    picture = load_image(path, upright=True)
     if size is not None:
         side = min(picture.size)
         left, top = (picture.width - side) // 2, (picture.height - side) // 2

@@ -191,7 +191,8 @@ def test_check_reports_what_is_missing_empty_and_unreadable(imagenet, prepare_im
         prepare_imagenet.main(["--check", str(imagenet.folder)])
     complaints = str(found.value).splitlines()
     assert len(complaints) == 3
-    for end in ("train/n00000001: empty", "val/n00000001: missing, train has this class", "_1.JPEG: cannot be read"):
+    for end in ("train/n00000001: holds no image (.jpg, .jpeg, .jpe, .jfif, .png ...)",
+                "val/n00000001: missing, train has this class", "_1.JPEG: cannot be read"):
         assert sum(end in complaint for complaint in complaints) == 1
 
 

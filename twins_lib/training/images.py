@@ -1,26 +1,37 @@
 """Images in folders, one folder a class, as ImageNet's `train/<wnid>/*.JPEG`, and their reader (lesson 10)."""
 
+import contextlib
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .names import composed, some
+from .names import composed
 
-EXTENSIONS = (".jpg", ".jpeg", ".png")
+# Kinds of pictures that Pillow reads whole: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PNM, Targa, QOI.
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+              ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi")
+LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx", "@eadir", "lost+found")  # of systems
+
+# Neither is a fault: a large photograph (from twice Image.MAX_IMAGE_PIXELS on Pillow refuses one, and `load_image` says
+# so), and damaged notes beside a whole picture.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", "Corrupt EXIF data")
 
 
 class ImageFolder:
-    """The images of a folder with one folder a class; folders and files that begin with a dot are left out.
+    """The images of a folder with one folder a class; names that begin with a dot and systems' litter do not count.
 
     Args:
         root (str or Path): the folder.
 
     Attributes:
         classes: names of the class folders, sorted, accents composed.
-        paths: the images (.jpg, .jpeg, .png in any case), sorted within each class.
+        paths: the images (EXTENSIONS, in any case), sorted within each class.
         labels: int32 array, the index in `classes` of every path.
+        left_out: paths of what else lies there, a folder with a slash at its end; `told_left_out` makes it a sentence.
 
     Raises:
         ValueError: the folder is missing, has no class folder, or a class folder holds no image.
@@ -34,15 +45,17 @@ class ImageFolder:
         self.classes = [name for name, _ in folders]
         if not self.classes:
             raise ValueError(f"{root}: holds no class folder; images belong in {root}/<class>/")
+        self.left_out = sorted(entry.path for entry in visible(self.root) if not entry.is_dir())
         self.paths, labels = [], []
         for label, (name, folder) in enumerate(folders):
             if name in self.classes[label - 1:label]:
                 raise ValueError(f"{self.root}: holds two folders {name!r}, with composed and with separate accents; "
                                  "put their images into one")
-            found = images_in(self.root / folder)
+            found, others = images_in(self.root / folder)
             if not found:
-                raise ValueError(f"{self.root / folder}: holds no .jpg, .jpeg or .png; fill or remove the class folder")
+                raise ValueError(holds_no_image(self.root / folder, others) + "; fill or remove the class folder")
             self.paths += found
+            self.left_out += others
             labels += [label] * len(found)
         self.labels = np.array(labels, np.int32)
 
@@ -51,13 +64,49 @@ class ImageFolder:
 
 
 def visible(folder):
-    """Entries of a folder whose names do not begin with a dot."""
-    return [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    """Entries of a folder but those whose names begin with a dot, and the litter of systems."""
+    return [entry for entry in os.scandir(folder)
+            if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
 
 
 def images_in(folder):
-    """Paths of the images in a folder, sorted."""
-    return sorted(entry.path for entry in visible(folder) if entry.name.lower().endswith(EXTENSIONS))
+    """Paths of the images in a folder, and of all else in it, a folder with a slash at its end; each sorted."""
+    images, others = [], []
+    for entry in visible(folder):
+        if entry.is_dir():
+            others.append(entry.path + "/")
+        else:
+            (images if entry.name.lower().endswith(EXTENSIONS) else others).append(entry.path)
+    return sorted(images), sorted(others)
+
+
+def holds_no_image(folder, others):
+    """The beginning of a sentence on a folder without images; `others` is what it holds instead."""
+    instead = f", only {few([os.path.relpath(path, folder) + '/' * path.endswith('/') for path in others])}"
+    return f"{folder}: holds no image ({', '.join(EXTENSIONS[:5])} ...){instead * bool(others)}"
+
+
+def few(names):
+    """The first three of some names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def told_left_out(folder):
+    """One sentence on what lies among the images of a folder and is not read, and why; "" if there is nothing.
+
+    Args:
+        folder (ImageFolder or MaskFolder): with the attributes root and left_out.
+    """
+    if not folder.left_out:
+        return ""
+    names = [os.path.relpath(path, folder.root) + "/" * path.endswith("/") for path in folder.left_out]
+    inner, files = [name for name in names if name.endswith("/")], [name for name in names if not name.endswith("/")]
+    why = []
+    if files:
+        why.append(f"{len(files)} files that are no images of a kind or in a place that is read: {few(files)}")
+    if inner:
+        why.append(f"{len(inner)} folders, as only what lies directly in a folder of images is read: {few(inner)}")
+    return f"{folder.root}: left out {'; and '.join(why)}"
 
 
 def check_same_classes(train, val):
@@ -69,19 +118,47 @@ def check_same_classes(train, val):
         raise ValueError(f"class folders differ ({'; '.join(sides)}); labels would not agree")
 
 
-def load_image(path):
+def load_image(path, upright=False):
     """Read an image as RGB, whatever it is stored as: grey, palette, CMYK, with alpha or 16 bits.
 
     Alpha is dropped and CMYK converted as Pillow does it; of 16-bit grey the upper 8 bits are kept, as
-    Pillow keeps them of 16-bit RGB.
+    Pillow keeps them of 16-bit RGB. Of an animation it is the first picture.
+
+    Args:
+        path (str or Path): the file.
+        upright (bool): turn the picture as its EXIF orientation asks for, as one that is looked at, or laid over a
+            mask. In classification it is not turned: the original recipe reads images with `Image.open(path)` and
+            `convert("RGB")` alone, and the released weights are trained and measured on images read so.
 
     Raises:
-        ValueError: naming the file, if it cannot be read to its end.
+        ValueError: naming the file, if it cannot be read to its end, is too large, or its numbers have no fixed white.
     """
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I"):
-                return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-            return image.convert("RGB")
+            if upright:
+                with contextlib.suppress(Exception):  # damaged EXIF raises many types; the picture may be whole
+                    image = ImageOps.exif_transpose(image)
+            return _as_rgb(image)
     except Exception as fault:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        raise ValueError(f"{path}: cannot be read as an image ({fault}); replace or remove the file") from fault
+        raise ValueError(f"{path}: cannot be read as an image ({reason(path, fault)}); "
+                         "replace or remove the file") from fault
+
+
+def _as_rgb(image):
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)
+        if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError("its numbers are no colours of 8 or 16 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # directly to RGB Pillow would warn
+    return image.convert("RGB")
+
+
+def reason(path, fault):
+    """Why Pillow refused a file, in words."""
+    if isinstance(fault, Image.DecompressionBombError):
+        return f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels"
+    if isinstance(fault, UnidentifiedImageError):
+        return "the file is empty" if os.path.getsize(path) == 0 else "not a picture of a kind that Pillow knows"
+    return getattr(fault, "strerror", None) or fault

@@ -5,6 +5,7 @@ labels, for the splits training and validation; and classes.txt with the name of
 random choice is keyed by (seed, epoch, index of the image).
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from PIL import Image
 
 from ..segmentation import IGNORE
 from .batches import IMAGE, ORDER, TrainBatches, keyed, rows
-from .images import images_in, load_image
+from .images import few, holds_no_image, images_in, load_image, reason
 from .names import composed, read_text
 from .rules import probability, span
-from .transforms import normalise
+from .transforms import LONGEST, normalise
 
 
 class MaskFolder:
@@ -30,9 +31,10 @@ class MaskFolder:
     Attributes:
         classes: names, in the order of the labels.
         images, masks: paths, pair by pair.
+        left_out: paths of what lies among the images and is none; `images.told_left_out` makes it a sentence.
 
     Raises:
-        ValueError: a folder or file that is missing, or an image without a mask; it is named.
+        ValueError: a folder or file that is missing, an image without a mask, two images with one; they are named.
     """
 
     def __init__(self, root, split, reduce_zero_label=False):
@@ -43,10 +45,14 @@ class MaskFolder:
             if not folder.is_dir():
                 raise ValueError(f"{folder}: no such folder; images belong in images/{split}, "
                                  f"masks of the same names in annotations/{split}")
-        self.images = images_in(pictures)
+        self.images, self.left_out = images_in(pictures)
         if not self.images:
-            raise ValueError(f"{pictures}: holds no .jpg, .jpeg or .png")
+            raise ValueError(holds_no_image(pictures, self.left_out))
         self.masks = [annotations / f"{Path(path).stem}.png" for path in self.images]
+        if doubles := [mask for mask, number in Counter(self.masks).items() if number > 1]:
+            both = [path for path, mask in zip(self.images, self.masks) if mask == doubles[0]]
+            raise ValueError(f"{few(both)}: would share the mask {doubles[0]}; rename all but one of them, "
+                             "with a mask for each, or remove them")
         for image, mask in zip(self.images, self.masks):
             if not mask.is_file():
                 raise ValueError(f"{image}: has no mask; add {mask} or remove the image")
@@ -57,17 +63,21 @@ class MaskFolder:
     def load(self, i):
         """One pair: a PIL image, RGB, and its labels, a uint8 array (H, W) of classes and IGNORE (255).
 
+        The image is turned as its EXIF orientation asks for and the mask is not, as OpenCV does it for the original.
+
         Raises:
             ValueError: a file that cannot be read, a mask of another size, a label that no class has.
         """
-        image, path = load_image(self.images[i]), self.masks[i]
+        image, path = load_image(self.images[i], upright=True), self.masks[i]
         try:
             with Image.open(path) as file:
-                labels = np.asarray(file).astype(np.int32)
+                whole_numbers, labels = file.mode != "F", np.asarray(file).astype(np.int32)
         except Exception as fault:  # as in load_image
-            raise ValueError(f"{path}: cannot be read as an image ({fault}); replace it or remove the pair") from fault
-        if labels.ndim != 2:
-            raise ValueError(f"{path}: has colours; a mask must be a grey or palette picture whose values are labels")
+            raise ValueError(f"{path}: cannot be read as an image ({reason(path, fault)}); replace it or remove the "
+                             "pair") from fault
+        if labels.ndim != 2 or not whole_numbers:
+            raise ValueError(f"{path}: has colours or fractions; a mask must be a grey or palette picture whose values "
+                             "are labels")
         if labels.shape[::-1] != image.size:
             raise ValueError(f"{path}: the mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image "
                              f"{self.images[i]} is {image.width}x{image.height}; make them the same size")
@@ -109,8 +119,12 @@ class MaskAugmentation:
 
 
 def resized(image, short):
-    """A PIL image resized, bilinear, so that its shorter side has `short` pixels."""
-    factor = short / min(image.size)
+    """A PIL image resized, bilinear, so that its shorter side has `short` pixels.
+
+    One longer than 16 times its shorter side becomes less high: its longer side has 16 * `short` pixels. (The original
+    bounds it at 4.) Else an image of 20000×1 would need gigabytes.
+    """
+    factor = min(short / min(image.size), LONGEST * short / max(image.size))
     return image.resize([max(round(side * factor), 1) for side in image.size], Image.Resampling.BILINEAR)
 
 

@@ -13,7 +13,7 @@ from .batches import eval_batches, keyed, train_batches
 from .distributed import texts_of_all
 from .engine import Task, evaluated, in_precision
 from .errors import RunError
-from .images import ImageFolder, check_same_classes
+from .images import ImageFolder, check_same_classes, told_left_out
 from .masks import MaskFolder, eval_masks, train_masks
 from .recipe import learning_rates, soft_cross_entropy
 from .scores import absent_classes, evaluate, evaluate_masks
@@ -95,6 +95,7 @@ def classification(config, rank=0, world=1):
         ValueError: the folders do not fit together, or cannot fill one batch.
     """
     train, val = ImageFolder(Path(config.data, "train")), ImageFolder(Path(config.data, "val"))
+    tell_strangers(rank, train, val)
     check_same_classes(train, val)
     batch = config.local_batch(world)
     ms.set_seed(config.seed)
@@ -117,6 +118,13 @@ def classification(config, rank=0, world=1):
                     soft_cross_entropy, validate, "test_acc1")
 
 
+def tell_strangers(rank, *folders):
+    """Say what lies in the folders and is not read, once."""
+    for told in filter(None, map(told_left_out, folders)):
+        if rank == 0:
+            log.warning(told)
+
+
 def tell_left_out(loader, rank, world):
     for complaint in complaints_of_all(loader, rank, world):
         log.warning("left out: %s", complaint)
@@ -136,6 +144,7 @@ def segmentation(config, rank=0, world=1):
         ValueError: the folder does not hold what it must, or cannot fill one batch; a backbone that does not fit.
     """
     train, val = (MaskFolder(config.data, split, config.reduce_zero_label) for split in ("training", "validation"))
+    tell_strangers(rank, train, val)
     batch = config.local_batch(world)
     ms.set_seed(config.seed)
     backbone = create_model(config.model, drop_path_rate=config.drop_path, dense=True)

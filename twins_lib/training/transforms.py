@@ -15,6 +15,7 @@ from .rules import at_least, probability, setting, share, span
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet's red, green, blue in [0, 1]
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+LONGEST = 16  # times its shorter side an image counts; what would come of more is gigabytes large once it is resized
 FILL = tuple(round(255 * float(x)) for x in MEAN)  # what comes in where a transform moves the image away
 
 
@@ -56,10 +57,17 @@ def hflip(image, rng, prob=0.5):
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < prob else image
 
 
+def middle(image):
+    """The middle of an image that is very long, LONGEST times its shorter side; any other as it is."""
+    left, top = (max(0, (side - LONGEST * min(image.size)) // 2) for side in image.size)
+    return image.crop((left, top, image.width - left, image.height - top)) if left or top else image
+
+
 def eval_transform(image, size, crop_pct=0.875):
     """Resize the shorter side to size / crop_pct and cut out the middle.
 
     Pillow's bicubic is antialiased. MindSpore's own is not, and costs the released weights about half a point.
+    Of a very long image only the middle is resized, in which the cut lies.
 
     Args:
         image (PIL image): RGB.
@@ -72,6 +80,7 @@ def eval_transform(image, size, crop_pct=0.875):
     if not 0 < crop_pct <= 1:
         raise ValueError(f"crop_pct {crop_pct}: must be above 0 and at most 1")
     short = math.floor(size / crop_pct)
+    image = middle(image)
     W, H = image.size
     width, height = (short, int(short * H / W)) if W <= H else (int(short * W / H), short)
     left, top = round((width - size) / 2), round((height - size) / 2)
