@@ -4,14 +4,17 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from golden.pictures import picture
 from PIL import Image, ImageFile
 
-from twins_lib import explorer
-from twins_lib.training import images, masks, transforms
+from twins_lib import create_model, explorer, save_weights
+from twins_lib import eval as eval_command
+from twins_lib.training import images, masks, tasks, transforms
+from twins_lib.training.config import load_config
 from twins_lib.training.images import ImageFolder, load_image, told_left_out
 from twins_lib.training.masks import MaskFolder
 
@@ -174,9 +177,29 @@ def test_what_lies_beside_the_images_is_told_in_one_line(tmp_path):
     folder = ImageFolder(tmp_path)
     assert [os.path.relpath(path, tmp_path) for path in folder.paths] == ["cat/a.webp", "cat/b.BMP", "dog/c.tiff"]
     assert told_left_out(folder) == (
-        f"{tmp_path}: left out 3 files that are no images of a kind or in a place that is read: index.csv, "
-        "cat/notes.txt, dog/photo.heic; and 1 folders, as only what lies directly in a folder of images is read: "
-        "dog/inner/")
+        f"{tmp_path}: left out 3 that are no images of a kind or in a place that is read: 'index.csv', "
+        "'cat/notes.txt', 'dog/photo.heic'; 1 that are folders within a folder of images: 'dog/inner/'")
+
+
+def test_training_evaluation_and_check_tell_it(tmp_path, caplog, capsys):
+    for name in ("train/cat/a.png", "train/dog/a.png", "val/cat/a.png", "val/dog/a.png"):
+        write(tmp_path / name, picture(40, 36))
+    (tmp_path / "train" / "cat" / "left.heic").write_text("")
+    (tmp_path / "val" / "cat" / "right.heic").write_text("")
+    config = load_config("twins_svt_nano", [f"data={tmp_path}", "batch_size=2"])
+    tasks.classification(config)
+    assert [("'cat/left.heic'" in told, "'cat/right.heic'" in told) for told in caplog.messages
+            if "left out" in told] == [(True, False), (False, True)]
+    weights = tmp_path / "nano.ckpt"
+    save_weights(create_model("twins_svt_nano", 2), weights)
+    eval_command.main(["--config", "twins_svt_nano", "--checkpoint", str(weights), f"data={tmp_path}", "workers=1"])
+    assert f"{tmp_path / 'val'}: left out 1 that are no images" in capsys.readouterr().out
+    sys.path.insert(0, str(Path(__file__).parents[2] / "data_scripts"))
+    import prepare_imagenet
+
+    prepare_imagenet.main(["--check", str(tmp_path)])
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'train'}: left out 1" in told and f"{tmp_path / 'val'}: left out 1" in told
 
 
 def test_nothing_is_told_of_a_tidy_folder(tmp_path):
@@ -187,7 +210,7 @@ def test_nothing_is_told_of_a_tidy_folder(tmp_path):
 
 def test_a_class_that_holds_only_folders_names_them(tmp_path):
     write(tmp_path / "cat" / "images" / "a.png", picture(8, 8))
-    with pytest.raises(ValueError, match=r"cat: holds no image \(.jpg, .*\), only images/; fill or remove the class"):
+    with pytest.raises(ValueError, match=r"cat: holds no image \(.jpg, .*\), only 'images/'; fill or remove the class"):
         ImageFolder(tmp_path)
 
 
@@ -205,12 +228,12 @@ def test_masks_of_other_kinds_of_images(pairs):
     folder = MaskFolder(pairs, "training")
     image, labels = folder.load(0)
     assert image.size == (24, 16) and labels.shape == (16, 24)
-    assert told_left_out(folder).endswith("a folder of images is read: images/training/inner/")
+    assert told_left_out(folder).endswith("folders within a folder of images: 'images/training/inner/'")
 
 
 def test_two_images_with_one_mask_are_named(pairs):
     write(pairs / "images" / "training" / "a.jpg", picture(24, 16))
-    with pytest.raises(ValueError, match=r"training/a.jpg, .*training/a.webp: would share the mask .*training/a.png"):
+    with pytest.raises(ValueError, match=r"training/a.jpg', .*training/a.webp': would share the mask .*training/a.png"):
         MaskFolder(pairs, "training")
 
 

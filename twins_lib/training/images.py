@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .names import composed
+from .names import composed, some
 
 # Kinds of pictures that Pillow reads whole: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PNM, Targa, QOI.
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff",
@@ -82,13 +82,13 @@ def images_in(folder):
 
 def holds_no_image(folder, others):
     """The beginning of a sentence on a folder without images; `others` is what it holds instead."""
-    instead = f", only {few([os.path.relpath(path, folder) + '/' * path.endswith('/') for path in others])}"
+    instead = f", only {some(names_within(folder, others), 3)}"
     return f"{folder}: holds no image ({', '.join(EXTENSIONS[:5])} ...){instead * bool(others)}"
 
 
-def few(names):
-    """The first three of some names, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def names_within(folder, paths):
+    """Paths as seen from a folder; a slash at the end stays."""
+    return [os.path.relpath(path, folder) + "/" * path.endswith("/") for path in paths]
 
 
 def told_left_out(folder):
@@ -99,14 +99,12 @@ def told_left_out(folder):
     """
     if not folder.left_out:
         return ""
-    names = [os.path.relpath(path, folder.root) + "/" * path.endswith("/") for path in folder.left_out]
-    inner, files = [name for name in names if name.endswith("/")], [name for name in names if not name.endswith("/")]
-    why = []
-    if files:
-        why.append(f"{len(files)} files that are no images of a kind or in a place that is read: {few(files)}")
-    if inner:
-        why.append(f"{len(inner)} folders, as only what lies directly in a folder of images is read: {few(inner)}")
-    return f"{folder.root}: left out {'; and '.join(why)}"
+    names = names_within(folder.root, folder.left_out)
+    files, folders = ([name for name in names if name.endswith("/") == inner] for inner in (False, True))
+    told = [f"{len(found)} {what}: {some(found, 3)}" for found, what in (
+        (files, "that are no images of a kind or in a place that is read"),
+        (folders, "that are folders within a folder of images")) if found]
+    return f"{folder.root}: left out {'; '.join(told)}"
 
 
 def check_same_classes(train, val):

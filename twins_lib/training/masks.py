@@ -14,8 +14,8 @@ from PIL import Image
 
 from ..segmentation import IGNORE
 from .batches import IMAGE, ORDER, TrainBatches, keyed, rows
-from .images import few, holds_no_image, images_in, load_image, reason
-from .names import composed, read_text
+from .images import holds_no_image, images_in, load_image, reason
+from .names import composed, read_text, some
 from .rules import probability, span
 from .transforms import LONGEST, normalise
 
@@ -51,7 +51,7 @@ class MaskFolder:
         self.masks = [annotations / f"{Path(path).stem}.png" for path in self.images]
         if doubles := [mask for mask, number in Counter(self.masks).items() if number > 1]:
             both = [path for path, mask in zip(self.images, self.masks) if mask == doubles[0]]
-            raise ValueError(f"{few(both)}: would share the mask {doubles[0]}; rename all but one of them, "
+            raise ValueError(f"{some(both, 3)}: would share the mask {doubles[0]}; rename all but one of them, "
                              "with a mask for each, or remove them")
         for image, mask in zip(self.images, self.masks):
             if not mask.is_file():
