@@ -136,3 +136,72 @@ def test_a_sentence_is_not_told_twice(tmp_path):
     with pytest.raises(CannotWrite) as error, writing("outer"), writing(tmp_path, "find another"):
         tmp_path.write_text("a folder is no file")
     assert str(error.value) == f"{tmp_path}: cannot be written (Is a directory); find another"
+
+
+# ----------------------------------------------------------------------------------------- files as people have them
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model."])
+def test_what_a_wrapper_put_before_the_names_is_taken_away(tmp_path, prefix):
+    _, state = fresh(1)
+    save_file({prefix + name: array for name, array in state.items()}, tmp_path / "nano.safetensors")
+    other, _ = fresh(2)
+    twins_lib.load_weights(other, tmp_path / "nano.safetensors")
+    assert_same(values(other), state)
+
+
+def test_half_precision_is_read_and_whole_numbers_are_refused(tmp_path):
+    _, state = fresh(1)
+    model = fresh(2)[0]
+    save_file({name: array.astype(np.float16) for name, array in state.items()}, tmp_path / "half.safetensors")
+    twins_lib.load_weights(model, tmp_path / "half.safetensors")
+    for name, array in values(model).items():
+        np.testing.assert_array_equal(array, state[name].astype(np.float16))
+    state["head.weight"] = state["head.weight"].astype(np.int8)
+    save_file(state, tmp_path / "whole.safetensors")
+    before = values(model)
+    with pytest.raises(ValueError, match=r"whole.safetensors: head.weight is of whole numbers \(int8\), as quantised"):
+        twins_lib.load_weights(model, tmp_path / "whole.safetensors")
+    assert_same(values(model), before)
+
+
+@pytest.mark.parametrize("name", ["epoch-0003-step-000000.safetensors", "mine.safetensors", "mine.ckpt", "mine.bin"])
+@pytest.mark.parametrize("averaged", [True, False])
+def test_a_checkpoint_of_a_run_is_known_by_its_content(tmp_path, name, averaged):
+    """The average is taken where there is one; the optimizer's state is not."""
+    model, state = fresh(1)
+    arrays = {}
+    for p in model.get_parameters():
+        arrays |= {f"adam_m.{p.name}": p.asnumpy() + 1, f"adam_v.{p.name}": p.asnumpy() + 2}
+        arrays |= {p.name: p.asnumpy() + 3 * averaged}
+        arrays |= {f"average.{p.name}": p.asnumpy()} if averaged else {}
+    save_file(arrays, tmp_path / name)
+    other, _ = fresh(2)
+    twins_lib.load_weights(other, tmp_path / name)
+    assert_same(values(other), state)
+
+
+@pytest.mark.parametrize("content, told", [
+    (b"", "empty; get it again"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "a Git LFS pointer.*run: git lfs pull"),
+    (b"\n<!DOCTYPE html><title>Google Drive - Virus scan warning</title>", "a web page and no weights"),
+    (b"\xef\xbb\xbf<html>", "a web page and no weights"),
+    (b"PK\x03\x04", "a PyTorch file: convert it with data_scripts/convert_weights.py"),
+    (b"\x80\x02\x8a\nl\xfc\x9cF", "a PyTorch file: convert it"),
+])
+@pytest.mark.parametrize("name", ["w.ckpt", "w.safetensors", "w.pth"])
+def test_what_is_no_checkpoint_says_what_it_is(tmp_path, content, told, name):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: {told}"):
+        twins_lib.load_weights(fresh(1)[0], tmp_path / name)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match="a folder; give a file in it"):
+        twins_lib.load_weights(fresh(1)[0], tmp_path)
+
+
+def test_another_number_of_classes_is_said(tmp_path):
+    twins_lib.save_weights(fresh(1, num_classes=5)[0], tmp_path / "five.ckpt")
+    with pytest.raises(ValueError, match="all but the head fits, which has another number of classes; 2 of another shape: "
+                                         r"head.bias \(5,\) instead of \(10,\)"):
+        twins_lib.load_weights(fresh(2)[0], tmp_path / "five.ckpt")

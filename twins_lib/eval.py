@@ -8,7 +8,6 @@ from tqdm import tqdm
 from . import create_model, load_weights
 from .segmentation import Segmenter
 from .training.batches import eval_batches
-from .training.checkpoints import load_trained
 from .training.config import SegmentationConfig, load_config
 from .training.distributed import start
 from .training.engine import evaluated, in_precision
@@ -18,6 +17,7 @@ from .training.masks import MaskFolder, eval_masks
 from .training.names import check_names
 from .training.scores import absent_classes, evaluate, evaluate_masks
 from .training.tasks import complaints_of_all
+from .weights import MISFIT
 
 
 def main(arguments=None):
@@ -44,10 +44,13 @@ def trained(model, config, path, val, rank):
     """The network as it is evaluated, with the weights of a file, whose classes must be those of a folder."""
     if (told := check_names(path, val.classes, val.root)) and rank == 0:
         print(told, flush=True)
-    if Path(path).name.startswith("epoch-"):
-        load_trained(model, path)
-    else:
+    try:
         load_weights(model, path)
+    except ValueError as fault:
+        if MISFIT not in str(fault):
+            raise
+        raise RunError(f"{fault}; the config names {config.model}, and {val.root} holds {len(val.classes)} classes") \
+            from None
     return evaluated(in_precision(model, config.precision), config.mode)
 
 

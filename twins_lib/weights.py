@@ -11,6 +11,14 @@ import numpy as np
 TORCH_NAMES = {"gamma": "weight", "beta": "bias"}
 ELSEWHERE = "make room, or choose another place"
 UNTOUCHED = f"what was there before is untouched: {ELSEWHERE}"
+AVERAGE = "average."  # how the names of averaged weights begin, in a checkpoint of a run
+STATE = ("adam_", "scale_value", "counter", AVERAGE)  # and those of all that is not a weight
+WRAPPERS = ("module", "_orig_mod", "model")  # what PyTorch's DataParallel, compile and Lightning put before each name
+STRANGERS = {  # how files begin that are kept under a checkpoint's name and are none
+    b"version https://git-lfs": "a Git LFS pointer, which stands for the file; run: git lfs pull",
+    b"<!doctype html": "a web page and no weights; get the file itself, by its download address",
+    b"<html": "a web page and no weights; get the file itself, by its download address",
+}
 MISFIT = "these are not the weights of this network"
 
 
@@ -58,7 +66,7 @@ def write_whole(path, content, way_out=UNTOUCHED):
 def torch_name(name):
     """The official name of a parameter: LayerNorm's gamma and beta are PyTorch's weight and bias."""
     stem, _, last = name.rpartition(".")
-    return f"{stem}.{TORCH_NAMES.get(last, last)}"
+    return f"{stem}.{TORCH_NAMES.get(last, last)}".removeprefix(".")
 
 
 def load_torch_state(model, state, leave_out=()):
@@ -73,10 +81,29 @@ def load_torch_state(model, state, leave_out=()):
         ValueError: names missing, unexpected or of another shape: of each how many and the first three; the model
             is unchanged.
     """
+    state = unwrapped(state)
     parameters = _all_but(leave_out, {torch_name(p.name): p for p in model.get_parameters()})
     _check_fit(parameters, _all_but(leave_out, state))
+    for name in parameters:
+        if np.issubdtype(state[name].dtype, np.integer):
+            raise ValueError(f"{name} is of whole numbers ({state[name].dtype}), as quantised weights are; "
+                             "get the weights as they were trained")
     for name, parameter in parameters.items():
         parameter.set_data(ms.Tensor(np.asarray(state[name], np.float32)))
+
+
+def unwrapped(state):
+    """The same tensors by their official names.
+
+    What wrappers put before all names is taken away (WRAPPERS), MindSpore's names are translated. Of a checkpoint of
+    a run only the weights are left, the averaged ones where the run keeps an average.
+    """
+    if any(name.startswith(STATE) for name in state):
+        averages = {name.removeprefix(AVERAGE): array for name, array in state.items() if name.startswith(AVERAGE)}
+        state = {name: array for name, array in state.items() if not name.startswith(STATE)} | averages
+    while len(first := {name.partition(".")[0] for name in state}) == 1 and first <= set(WRAPPERS):
+        state = {name.partition(".")[2]: array for name, array in state.items()}
+    return {torch_name(name): array for name, array in state.items()}
 
 
 def save_weights(model, path, card=None):
@@ -116,11 +143,13 @@ def publish(unfinished, path):
 
 
 def load_weights(model, path, leave_out=()):
-    """Fill a network from a MindSpore .ckpt or a PyTorch .safetensors file, all tensors or none.
+    """Fill a network from a MindSpore .ckpt or a .safetensors file, all tensors or none.
+
+    A .safetensors file holds PyTorch's tensors, or it is a checkpoint of a run (`unwrapped`).
 
     Args:
         model (Cell): a `Twins` of the same variant and number of classes.
-        path (str or Path): the file.
+        path (str or Path): the file; what is in it decides how it is read, not its name.
         leave_out (tuple of str): what is not asked of the file, nor taken from it: tensors whose names begin so.
 
     Raises:
@@ -129,16 +158,38 @@ def load_weights(model, path, leave_out=()):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint")
-    if path.suffix in (".pth", ".pt"):
-        raise ValueError(f"{path}: a PyTorch file: convert it with data_scripts/convert_weights.py")
+        raise FileNotFoundError(f"{path}: {'a folder; give a file in it' if path.is_dir() else 'no such checkpoint'}")
     try:
-        if path.suffix == ".safetensors":
+        kind = kind_of(path)
+        if kind == "PyTorch":
+            raise ValueError("a PyTorch file: convert it with data_scripts/convert_weights.py")
+        if kind == "safetensors":
             load_torch_state(model, read_safetensors(path), leave_out)
         else:
             _load_mindspore(model, path, leave_out)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def kind_of(path):
+    """What a file of weights is, by its first bytes: "safetensors", "PyTorch" or else "MindSpore".
+
+    Raises:
+        ValueError: it is empty, a web page, a Git LFS pointer, or may not be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(512)
+    except OSError as fault:
+        raise ValueError(f"cannot be read ({fault.strerror})") from None
+    if not start:
+        raise ValueError("empty; get it again")
+    for beginning, told in STRANGERS.items():
+        if start.lstrip(b"\xef\xbb\xbf \r\n\t").lower().startswith(beginning):
+            raise ValueError(told)
+    if start[8:9] == b"{":
+        return "safetensors"
+    return "PyTorch" if start.startswith((b"PK\x03\x04", b"\x80")) else "MindSpore"
 
 
 def read_safetensors(path):
@@ -157,7 +208,8 @@ def _load_mindspore(model, path, leave_out):
         saved = ms.load_checkpoint(str(path))
         saved.pop("classes", None)  # names, not weights
     except Exception:  # MindSpore raises a different type for each way a file can be broken
-        raise ValueError("not a readable MindSpore checkpoint; get it or save it again") from None
+        raise ValueError("not a readable MindSpore checkpoint" + ("; get it or save it again" if path.suffix == ".ckpt"
+                         else ", whose name would have to end in .ckpt, nor a .safetensors file")) from None
     parameters = _all_but(leave_out, {p.name: p for p in model.get_parameters()})
     _check_fit(parameters, _all_but(leave_out, saved))
     for name, parameter in parameters.items():
@@ -178,5 +230,7 @@ def _check_fit(wanted, found):
     }
     told = [f"{len(names)} {fault}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             for fault, names in faults.items() if names]
+    if told and all(name.startswith("head.") for names in faults.values() for name in names):
+        told.insert(0, "all but the head fits, which has another number of classes")
     if told:
         raise ValueError(f"{MISFIT}; " + "; ".join(told))

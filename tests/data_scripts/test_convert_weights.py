@@ -105,8 +105,8 @@ def test_an_existing_output_is_replaced_only_by_force(tmp_path):
 
 def test_wrong_names_are_told(tmp_path):
     assert "none.pth: no such file" in refusal(tmp_path / "none.pth")
-    (tmp_path / "model.onnx").touch()
-    assert "must be a .safetensors or a .pth" in refusal(tmp_path / "model.onnx")
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x01\x12\x07")
+    assert "neither .safetensors nor a file of PyTorch" in refusal(tmp_path / "model.onnx")
     save_file({}, tmp_path / "model.safetensors")
     assert "must end in .ckpt" in refusal(tmp_path / "model.safetensors", tmp_path / "model.bin")
 
@@ -120,7 +120,7 @@ def test_half_a_file_is_refused(tmp_path):
 
 def test_without_torch_a_pth_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    (tmp_path / "model.pth").touch()
+    (tmp_path / "model.pth").write_bytes(b"PK\x03\x04")
     assert "needs PyTorch: pip install torch" in refusal(tmp_path / "model.pth")
 
 
@@ -150,8 +150,39 @@ def test_a_pth_that_carries_code_is_refused_and_not_run(tmp_path, torch, writer)
     content = {"model": Malicious(tmp_path / "hacked")}
     path = tmp_path / "bad.pth"
     torch.save(content, path) if writer == "torch" else path.write_bytes(pickle.dumps(content, 2))
-    assert "bad.pth: refused, it carries code" in refusal(path)
+    assert "bad.pth: refused, it carries code (posix.mkdir)" in refusal(path)
     assert [p.name for p in tmp_path.iterdir()] == ["bad.pth"]
+
+
+@pytest.mark.parametrize("place", [("state_dict",), ("state_dict_ema",), ("model_ema",), ("model", "state_dict")])
+@pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.bin", "w.pth.tar"])
+def test_weights_are_found_where_trainings_put_them(tmp_path, capsys, torch, place, name):
+    state = released()
+    content = {f"module.{key}": torch.from_numpy(array).half().float() for key, array in state.items()}
+    for key in reversed(place):
+        content = {key: content, "epoch": 3, "best": np.float64(81.5), "rng": np.int64(4), "args": Path("runs")}
+    if place == ("state_dict_ema",):
+        content["state_dict"] = {key: torch.zeros(1) for key in state}  # the average is taken, not this
+    torch.save(content, tmp_path / name)
+    convert_weights.main([str(tmp_path / name)])
+    assert_holds(tmp_path / ("w.pth.ckpt" if name == "w.pth.tar" else "w.ckpt"),
+                 {key: array.astype(np.float16).astype(np.float32) for key, array in state.items()})
+    assert f"taken from '{'/'.join(place)}' in the file" in capsys.readouterr().out
+
+
+def test_bfloat16_and_the_old_form_of_pth(tmp_path, torch):
+    state = {key: torch.from_numpy(array).bfloat16() for key, array in released().items()}
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    convert_weights.main([str(tmp_path / "old.pth")])
+    assert_holds(tmp_path / "old.ckpt", {key: tensor.float().numpy() for key, tensor in state.items()})
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "old.pth").read_bytes()[:200])
+    assert "cut.pth: not a" in (told := refusal(tmp_path / "cut.pth")) and "get it again" in told
+
+
+def test_a_pickled_module_says_so(tmp_path, torch):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+    assert "it carries code (torch.nn.modules.linear.Linear) beside or instead of tensors" in refusal(
+        tmp_path / "whole.pth")
 
 
 def test_a_pth_of_something_else_is_refused(tmp_path, torch):
@@ -159,3 +190,24 @@ def test_a_pth_of_something_else_is_refused(tmp_path, torch):
     assert "holds no dict of tensors" in refusal(tmp_path / "list.pth")
     (tmp_path / "half.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:100])
     assert "half.pth: not a readable .pth file" in refusal(tmp_path / "half.pth")
+
+
+def test_a_checkpoint_of_a_run_is_converted(tmp_path):
+    state = released()
+    model = twins_lib.create_model("twins_svt_nano", 10)
+    twins_lib.load_torch_state(model, state)
+    arrays = {p.name: p.asnumpy() for p in model.get_parameters()}
+    arrays |= {f"adam_m.{name}": array + 1 for name, array in arrays.items()}
+    save_file(arrays, tmp_path / "epoch-0001-step-000000.safetensors")
+    convert_weights.main([str(tmp_path / "epoch-0001-step-000000.safetensors"), str(tmp_path / "w.ckpt")])
+    assert_holds(tmp_path / "w.ckpt", state)
+    assert "w.ckpt: neither .safetensors nor a file of PyTorch; a MindSpore .ckpt needs no conversion" in refusal(
+        tmp_path / "w.ckpt", tmp_path / "again.ckpt")
+    assert "give the output another name" in refusal(tmp_path / "w.ckpt")
+
+
+@pytest.mark.parametrize("content, told", [(b"<!DOCTYPE html>", "a web page and no weights"), (b"", "empty"),
+                                           (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer")])
+def test_what_is_no_checkpoint_says_what_it_is(tmp_path, content, told):
+    (tmp_path / "w.pth").write_bytes(content)
+    assert f"w.pth: {told}" in refusal(tmp_path / "w.pth")

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from toy_run import STEPS, make_config, make_task
 
 from twins_lib.training.config import as_yaml
-from twins_lib.training.checkpoints import Checkpoints, load_trained, Progress, read_checkpoint
+from twins_lib.training.checkpoints import Checkpoints, Progress, read_checkpoint
 from twins_lib.training.engine import draw_curve, fit, TrainStep
 from twins_lib.training.errors import NonFiniteLoss, RunError
 from twins_lib.training.scores import evaluate
@@ -124,7 +124,7 @@ def test_an_average_is_evaluated_and_saved_and_disturbs_nothing(undisturbed, tmp
     plain, _ = read_checkpoint(sorted((undisturbed[3] / "checkpoints").iterdir())[-1])
     assert arrays.keys() - plain.keys() == {"average.first", "average.last"}
     assert all(np.array_equal(arrays[name], plain[name]) for name in plain)
-    load_trained(task.model, sorted((tmp_path / "checkpoints").iterdir())[-1])
+    load_weights(task.model, sorted((tmp_path / "checkpoints").iterdir())[-1])
     assert same(weights(task), {name: arrays["average." + name] for name in ("first", "last")})
     figures = task.validate(lambda: False)
     assert figures == {key: history[-1][key] for key in figures} != {key: undisturbed[1][-1][key] for key in figures}
@@ -372,11 +372,11 @@ def test_checkpoint_of_another_network_changes_nothing(undisturbed):
     before = weights(other)
     with pytest.raises(RunError, match=r"another network .*first is \(7, 4\) there and \(9, 4\) here"):
         Checkpoints(path.parent, [p for p in other.model.get_parameters()]).load(path)
-    with pytest.raises(RunError, match="another network"):
-        load_trained(other.model, path)
+    with pytest.raises(ValueError, match=r"not the weights of this network; 2 of another shape: first \(7, 4\)"):
+        load_weights(other.model, path)
     assert same(before, weights(other))
     task = make_task(seed=5)
-    load_trained(task.model, path)
+    load_weights(task.model, path)
     assert same(weights(task), undisturbed[2])
 
 

@@ -10,12 +10,10 @@ from mindspore import Tensor
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..weights import writing
+from ..weights import STATE, writing
 from .errors import RunError
 
-AVERAGE = "average."  # how the names of averaged weights begin, in a checkpoint
 WAY_OUT = "make room, or choose another output=..., and go on with --resume"
-STATE = ("adam_", "scale_value", "counter", AVERAGE)  # and those of all that is not a weight
 
 
 @dataclass
@@ -106,18 +104,6 @@ class Checkpoints:
                 from None
         _fill(self.parameters, arrays, path)
         return progress, extra
-
-
-def load_trained(model, path):
-    """Fill a network with the weights in a training checkpoint, averaged ones where the run keeps an average.
-
-    Raises:
-        RunError: the file is damaged or belongs to another network.
-    """
-    arrays, _ = read_checkpoint(path)
-    weights = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
-    weights |= {name.removeprefix(AVERAGE): array for name, array in arrays.items() if name.startswith(AVERAGE)}
-    _fill({p.name: p for p in model.get_parameters()}, weights, path)
 
 
 def _fill(parameters, arrays, path):

@@ -23,8 +23,8 @@ import numpy as np
 from mindspore import Tensor, amp, nn, ops
 from tqdm import tqdm
 
-from ..weights import save_weights
-from .checkpoints import AVERAGE, Checkpoints, Progress, write_atomically
+from ..weights import AVERAGE, save_weights
+from .checkpoints import Checkpoints, Progress, write_atomically
 from .config import ConfigError, as_yaml, changes, load_config
 from .errors import NonFiniteLoss, RunError
 from .names import check_names, some
