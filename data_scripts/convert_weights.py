@@ -35,7 +35,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib import VARIANTS, create_model, load_torch_state, save_weights  # noqa: E402
-from twins_lib.weights import CannotWrite, kind_of, read_safetensors, torch_name, unwrapped, writing  # noqa: E402
+from twins_lib.training.errors import run  # noqa: E402
+from twins_lib.weights import CannotWrite, kind_of, place, read_safetensors, torch_name, unwrapped, writing  # noqa: E402
 
 PLACES = ("state_dict_ema", "model_ema", "state_dict", "model")  # where trainings put weights; averages come first
 
@@ -165,8 +166,9 @@ def convert(source, output, name=None):
 def main(arguments=None):
     """Parse the command line, convert, and say what was mapped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="checkpoint with PyTorch's tensors, or of a run")
-    parser.add_argument("output", type=Path, nargs="?", help="MindSpore checkpoint to write (default: FILE with .ckpt)")
+    parser.add_argument("file", type=place, help="checkpoint with PyTorch's tensors, or of a run")
+    parser.add_argument("output", type=place, nargs="?",
+                        help="MindSpore checkpoint to write (default: FILE with .ckpt)")
     parser.add_argument("--model", choices=VARIANTS, help="which Twins it is (default: recognised by its tensors)")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
     args = parser.parse_args(arguments)
@@ -199,4 +201,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

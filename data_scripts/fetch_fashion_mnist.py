@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.teach.experiments.fashion_mnist import FILES, FOLDER, unpack  # noqa: E402
-from twins_lib.weights import CannotWrite, write_whole, writing  # noqa: E402
+from twins_lib.training.errors import run  # noqa: E402
+from twins_lib.weights import CannotWrite, place, write_whole, writing  # noqa: E402
 
 ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -87,8 +88,8 @@ def keep(kept, source):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to keep them (default: %(default)s)")
-    parser.add_argument("--source", type=Path, help="a folder that already holds the four .gz files")
+    parser.add_argument("--folder", type=place, default=FOLDER, help="where to keep them (default: %(default)s)")
+    parser.add_argument("--source", type=place, help="a folder that already holds the four .gz files")
     args = parser.parse_args(arguments)
     if args.source and not args.source.is_dir():
         sys.exit(f"--source {args.source}: no such folder")
@@ -102,4 +103,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

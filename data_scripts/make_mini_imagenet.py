@@ -21,7 +21,8 @@ from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib.weights import CannotWrite, writing  # noqa: E402
+from twins_lib.training.errors import run  # noqa: E402
+from twins_lib.weights import CannotWrite, place, writing  # noqa: E402
 
 # Name: where the pattern has its second colour, at u and v periods from its centre.
 PATTERNS = {
@@ -81,7 +82,7 @@ def write(args):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("data/mini_imagenet"), help="(default: %(default)s)")
+    parser.add_argument("--folder", type=place, default=Path("data/mini_imagenet"), help="(default: %(default)s)")
     parser.add_argument("--classes", type=int, default=8, help=f"2 to {len(PATTERNS)} (default: %(default)s)")
     parser.add_argument("--train", type=int, default=100, help="training images a class (default: %(default)s)")
     parser.add_argument("--val", type=int, default=25, help="validation images a class (default: %(default)s)")
@@ -103,4 +104,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

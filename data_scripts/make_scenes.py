@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.teach.experiments import toy  # noqa: E402
-from twins_lib.weights import write_whole, writing  # noqa: E402
+from twins_lib.training.errors import run  # noqa: E402
+from twins_lib.weights import place, write_whole, writing  # noqa: E402
 
 
 def write_split(folder, split, count, seed, size):
@@ -64,7 +65,7 @@ def write(args):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path("data/scenes"), help="(default: %(default)s)")
+    parser.add_argument("--folder", type=place, default=Path("data/scenes"), help="(default: %(default)s)")
     parser.add_argument("--train", type=int, default=320, help="training scenes (default: %(default)s)")
     parser.add_argument("--val", type=int, default=60, help="validation scenes (default: %(default)s)")
     parser.add_argument("--size", type=int, default=64, help="height and width in pixels (default: %(default)s)")
@@ -80,4 +81,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

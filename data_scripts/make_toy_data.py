@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.teach.experiments import toy  # noqa: E402
-from twins_lib.weights import CannotWrite, write_whole, writing  # noqa: E402
+from twins_lib.training.errors import run  # noqa: E402
+from twins_lib.weights import CannotWrite, place, write_whole, writing  # noqa: E402
 
 CLASSES = {
     "far_pairs": ("different", "same"), "textures": toy.TEXTURES, "corners": toy.CORNERS,
@@ -94,7 +95,7 @@ def write(args):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=CLASSES, help="which data set")
-    parser.add_argument("folder", type=Path, help="where to write")
+    parser.add_argument("folder", type=place, help="where to write")
     parser.add_argument("--count", type=int, default=1000, help="images (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other images (default: %(default)s)")
     parser.add_argument("--size", type=int, help="side in pixels (default: the data set's own)")
@@ -125,4 +126,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -31,9 +31,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from twins_lib.training.errors import run  # noqa: E402
 from twins_lib.training.images import told_left_out, visible  # noqa: E402
 from twins_lib.training.masks import MaskFolder  # noqa: E402
-from twins_lib.weights import CannotWrite, write_whole, writing  # noqa: E402
+from twins_lib.weights import CannotWrite, place, write_whole, writing  # noqa: E402
 
 ADDRESS = "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip"
 SHA1 = "219e1696abb36c8ba3a3afe7fb2f4b4606a897c7"  # as GluonCV lists it too; the archive was not at hand here
@@ -170,11 +171,11 @@ def check(folder):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--archive", type=Path, metavar="FILE", help="unpack this archive")
+    task.add_argument("--archive", type=place, metavar="FILE", help="unpack this archive")
     task.add_argument("--download", action="store_true", help=f"get {ADDRESS} into FOLDER first")
-    task.add_argument("--check", type=Path, metavar="FOLDER",
+    task.add_argument("--check", type=place, metavar="FOLDER",
                       help="report pairs that are missing, unreadable, of two sizes, or labelled wrongly")
-    parser.add_argument("--folder", type=Path, default=Path("data/ade20k"), help="where to unpack (%(default)s)")
+    parser.add_argument("--folder", type=place, default=Path("data/ade20k"), help="where to unpack (%(default)s)")
     parser.add_argument("--sha1", default=SHA1, metavar="SUM",
                         help="what the archive must have, if it is not the official one (%(default)s)")
     args = parser.parse_args(arguments)
@@ -197,4 +198,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

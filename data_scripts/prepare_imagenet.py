@@ -32,6 +32,7 @@ from scipy.io import loadmat
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from twins_lib.training.errors import run  # noqa: E402
 from twins_lib.training.images import (  # noqa: E402
     ImageFolder,
     check_same_classes,
@@ -41,7 +42,7 @@ from twins_lib.training.images import (  # noqa: E402
     told_left_out,
     visible,
 )
-from twins_lib.weights import writing  # noqa: E402
+from twins_lib.weights import place, writing  # noqa: E402
 
 # Sums of the official archives, as torchvision.datasets.imagenet lists them too.
 OFFICIAL = {
@@ -212,11 +213,11 @@ def check(folder, workers):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--archives", type=Path, metavar="FOLDER",
+    task.add_argument("--archives", type=place, metavar="FOLDER",
                       help="unpack the archives that lie here: " + ", ".join(name for name, _ in OFFICIAL.values()))
-    task.add_argument("--check", type=Path, metavar="FOLDER",
+    task.add_argument("--check", type=place, metavar="FOLDER",
                       help="report what is missing, empty or unreadable in a folder with train and val, or of classes")
-    parser.add_argument("--folder", type=Path, default=Path("data/imagenet"),
+    parser.add_argument("--folder", type=place, default=Path("data/imagenet"),
                         help="where to unpack (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(),
                         help="threads that --check reads with (default: one a core)")
@@ -244,4 +245,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

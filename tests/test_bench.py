@@ -141,3 +141,14 @@ def test_a_process_that_dies_is_told(capfd):
         with pytest.raises(SystemExit, match="ended with code 1 before it was measured"):
             lost()
     assert "no Twins is called 'none'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["/proc/figures.json", "file/figures.json", "."])
+def test_figures_that_cannot_be_kept_are_told_before_anything_is_measured(tmp_path, place, capfd, monkeypatch):
+    (tmp_path / "file").write_text("kept")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        bench.main(["--json", place])
+    said = capfd.readouterr()
+    assert end.value.code == 2 and not said.out
+    assert said.err.startswith(f"error: {place}: cannot be written (") and said.err.endswith("another place\n")

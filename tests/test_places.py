@@ -13,7 +13,7 @@ import twins_lib
 from twins_lib import explorer
 from twins_lib.teach import quiz
 from twins_lib.teach.publish import pages, refresh
-from twins_lib.weights import torch_name
+from twins_lib.weights import place, torch_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -120,3 +120,19 @@ def test_a_sheet_that_cannot_be_printed(monkeypatch):
         with pytest.raises(OSError):
             full.close()
     assert said == "the sheet: cannot be written (No space left on device); make room, or choose another place"
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if name not in ("explorer", "pages", "site")])
+def test_a_tilde_never_becomes_a_folder(name, tmp_path, monkeypatch, capsys):
+    main, arguments = WRITERS[name]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments(tmp_path, Path("~no such user/x"))])
+    assert end.value.code == 2
+    assert "names no place; ~ is your home, ./~ is a folder called so" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_tilde_is_the_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    assert [place(text) for text in ("~/x", "./~", "a~")] == [Path("/home/ada/x"), Path("~"), Path("a~")]

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -25,6 +24,7 @@ from .training.benchmarks import (
     torch_network,
 )
 from .training.images import ImageFolder
+from .weights import place, write_whole, writing
 
 SMALL = ["twins_svt_small", "twins_pcpvt_small"]
 
@@ -34,6 +34,9 @@ class Report:
 
     def __init__(self, path, columns):
         self.path, self.columns, self.machine, self.rows = path, columns, machine(), []
+        if path:
+            with writing(path):  # told before anything is measured
+                open(path, "ab").close()
         about = self.machine
         libraries = ", ".join(f"{name} {about[name] or 'not installed'}" for name in ("mindspore", "torch", "timm"))
         print(f"{about['cpu']}, {about['cores']} cores; Python {about['python']}, {libraries}")
@@ -49,7 +52,8 @@ class Report:
 
     def save(self, **more):
         if self.path:
-            self.path.write_text(json.dumps({"machine": self.machine, "rows": self.rows, **more}, indent=2) + "\n")
+            figures = {"machine": self.machine, "rows": self.rows, **more}
+            write_whole(self.path, (json.dumps(figures, indent=2) + "\n").encode())
 
 
 def check_sides(models, sides):
@@ -152,7 +156,7 @@ def add_common(parser, runs, part, models=None):
         parser.add_argument("--models", nargs="+", choices=VARIANTS, metavar="NAME", default=models,
                             help=f"default: {' '.join(models)}")
     parser.add_argument("--runs", type=count, default=runs, help="measured after the first call (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument("--json", type=place, metavar="FILE", help="write the figures there too")
     parser.set_defaults(part=part)
 
 
@@ -171,7 +175,7 @@ def main(arguments=None):
     add_common(part, 5, size, SMALL)
     part.add_argument("--sizes", type=count, nargs="+", default=[224, 448, 672, 896], help="sides (224 448 672 896)")
     part = parts.add_parser("data", help=data.__doc__, description=data.__doc__)
-    part.add_argument("folder", type=Path, help="holds one folder of images a class")
+    part.add_argument("folder", type=place, help="holds one folder of images a class")
     add_common(part, 2, data)
     part.add_argument("--batch", type=count, default=64, help="images (%(default)s)")
     part.add_argument("--size", type=count, default=224, help="their side in pixels (%(default)s)")

@@ -17,7 +17,7 @@ from .training.masks import MaskFolder, eval_masks
 from .training.names import check_names
 from .training.scores import absent_classes, evaluate, evaluate_masks
 from .training.tasks import complaints_of_all
-from .weights import MISFIT
+from .weights import MISFIT, place
 
 
 def main(arguments=None):
@@ -26,7 +26,7 @@ def main(arguments=None):
         "Top-1, top-5 and loss on the val/ folder of the config. Another crop: image_size=... crop_pct=... "
         "With a config for segmentation: the IoU of every class and their mean, on whole validation images."))
     parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped one: twins_svt_small ...")
-    parser.add_argument("--checkpoint", required=True,
+    parser.add_argument("--checkpoint", required=True, type=place,
                         help="released PyTorch weights (.safetensors), a run's best.ckpt or one of its checkpoints")
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time, in classification (64)")
     parser.add_argument("--strict", action="store_true",

@@ -1,5 +1,6 @@
 """Checkpoints: PyTorch's tensors in, MindSpore's in and out. Files that load are data, never code."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -24,6 +25,13 @@ MISFIT = "these are not the weights of this network"
 
 class CannotWrite(OSError):
     """A file or a folder that cannot be written, told in one sentence."""
+
+
+def place(text):
+    """A path of a command line: `~` is the home also where no shell has put it (--folder=~/data), never a folder."""
+    if (path := os.path.expanduser(text)).startswith("~") or not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} names no place; ~ is your home, ./~ is a folder called so")
+    return Path(path)
 
 
 @contextlib.contextmanager
@@ -106,7 +114,7 @@ def unwrapped(state):
     return {torch_name(name): array for name, array in state.items()}
 
 
-def save_weights(model, path, card=None):
+def save_weights(model, path, card=None, way_out=UNTOUCHED):
     """Write a network's weights, and beside them a card that says what they are; each file whole or not at all.
 
     Args:
@@ -114,13 +122,14 @@ def save_weights(model, path, card=None):
         path (str or Path): where, ending in .ckpt; the card goes to the same name ending in .json.
         card (dict): what to keep with the weights: command, seed, data, score. "classes", the names of the classes in
             the order of their labels, goes into the file of the weights as well.
+        way_out (str): how the sentence ends where they cannot be written.
 
     Raises:
         CannotWrite: the place is read-only, full or no folder.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.part.ckpt")
-    with writing(path, UNTOUCHED):
+    with writing(path, way_out):
         try:
             unfinished.touch()  # MindSpore would log a place that cannot be written, under this name
             names = {"classes": json.dumps(card["classes"])} if card and "classes" in card else None
@@ -132,7 +141,7 @@ def save_weights(model, path, card=None):
                 with contextlib.suppress(OSError):
                     left.unlink()
     if card is not None:
-        write_whole(path.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
+        write_whole(path.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode(), way_out)
 
 
 def publish(unfinished, path):

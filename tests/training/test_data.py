@@ -2,6 +2,7 @@
 against the statistics its draws must have, and against the files that real folders contain."""
 
 import io
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -347,3 +348,15 @@ def test_loading_reads_a_jpeg_as_pillow_does(tmp_path):
     path = write(tmp_path / "a.jpg", picture(33, 21), quality=80)
     expected = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     np.testing.assert_array_equal(np.asarray(images_module.load_image(path)), expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bad_image_whose_name_is_not_utf8_or_has_two_lines_is_named(root, workers):
+    for name in (b"caf\xe9.jpg", b"two\nlines.jpg"):
+        Path(os.fsdecode(os.path.join(os.fsencode(root), b"ant", name))).write_bytes(b"no image")
+    loader = eval_batches(ImageFolder(root), batch_size=4, image_size=16, workers=workers)
+    list(loader)
+    assert len(loader.unreadable) == 2
+    assert "caf\\udce9.jpg: cannot be read" in loader.unreadable[0] and "two\\nlines.jpg:" in loader.unreadable[1]
+    with pytest.raises(ValueError, match=r"caf\\udce9.jpg|two\\nlines.jpg"):
+        list(train_batches(ImageFolder(root), batch_size=10, image_size=16, seed=0, epoch=0, workers=workers))

@@ -198,7 +198,7 @@ def test_no_launcher_is_one_process(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert distributed.start() == (0, 1)
     assert distributed.sum_over_processes([1, 2], 1).tolist() == [1, 2]
-    assert [distributed.texts_of_all(text, 0, 1) for text in ("", "ä\nb")] == [[""], ["ä\nb"]]
+    assert [distributed.texts_of_all(text, 0, 1) for text in ("", "ä\nb", "\udce9")] == [[""], ["ä\nb"], ["\udce9"]]
 
 
 def test_ranks_read_the_port_that_rank_0_announces(tmp_path, monkeypatch):

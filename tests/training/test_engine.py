@@ -326,6 +326,36 @@ def test_asked_to_stop_while_evaluating(undisturbed, tmp_path):
     assert resumed_like(undisturbed, tmp_path)
 
 
+def fail(kind):
+    raise kind("no such luck")
+
+
+@pytest.mark.parametrize("kind", [TypeError, RunError, OSError, KeyboardInterrupt])
+def test_an_epoch_that_is_trained_is_saved_before_its_evaluation_can_fail(undisturbed, tmp_path, kind):
+    with pytest.raises(kind, match="no such luck"):
+        fit(make_task(at={(1, "validate"): lambda: fail(kind)}), make_config(tmp_path))
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == [
+        "epoch-0001-step-000000.safetensors", f"epoch-0001-step-{STEPS:06d}.safetensors"]
+    assert resumed_like(undisturbed, tmp_path)
+
+
+@pytest.mark.parametrize("blocked", ["best.ckpt", "best.json", "log.jsonl", "curve.png"])
+def test_what_cannot_be_written_after_an_epoch_costs_no_step(undisturbed, tmp_path, blocked):
+    (tmp_path / blocked / "in the way").mkdir(parents=True)
+    with pytest.raises((OSError, RunError), match=f"{blocked}: cannot be written.*untouched: make room, or choose"):
+        fit(make_task(), make_config(tmp_path))
+    assert sorted((tmp_path / "checkpoints").iterdir())[-1].name == (
+        "epoch-0003-step-000000.safetensors" if blocked == "curve.png" else f"epoch-0000-step-{STEPS:06d}.safetensors")
+    shutil.rmtree(tmp_path / blocked)
+    assert resumed_like(undisturbed, tmp_path)
+
+
+def test_a_place_below_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(CannotWrite, match=r"file/run/config.yaml: cannot be written \(Not a directory\); what was"):
+        fit(make_task(), make_config(tmp_path / "file/run"))
+
+
 def test_full_disk_is_one_sentence_and_loses_nothing(undisturbed, tmp_path):
     fit(make_task(at={(1, 2): lambda: os.kill(os.getpid(), signal.SIGTERM)}), make_config(tmp_path))
     saved = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}

@@ -12,6 +12,7 @@ import time
 import mindspore.dataset as ds
 import numpy as np
 
+from .errors import printable
 from .images import load_image
 from .recipe import mixup_cutmix
 from .transforms import OFFICIAL, eval_transform, normalise, train_transform
@@ -51,7 +52,7 @@ class TrainSource:
                 rng = keyed(IMAGE, self.seed, self.epoch, index)
                 image[:] = train_transform(load_image(self.folder.paths[index]), self.image_size, rng, a)
         except ValueError as complaint:
-            return images, np.zeros(0, np.float32), str(complaint)
+            return images, np.zeros(0, np.float32), printable(str(complaint))
         rng = keyed(MIX, self.seed, self.epoch, self.start_step + i)
         return *mixup_cutmix(images, self.folder.labels[indices], len(self.folder.classes), rng, a.mixup, a.cutmix,
                              a.mix_prob, a.switch_prob, a.smoothing), ""
@@ -78,7 +79,7 @@ class EvalSource:
             try:
                 image = load_image(self.folder.paths[index])
             except ValueError as complaint:
-                complaints.append(str(complaint))
+                complaints.append(printable(str(complaint)))
                 continue
             images[b] = normalise(eval_transform(image, self.image_size, self.crop_pct))
             labels[b], valid[b] = self.folder.labels[index], True

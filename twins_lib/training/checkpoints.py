@@ -1,8 +1,6 @@
 """Checkpoints of a run: everything that changes in training, in one .safetensors file each, whole or not at all."""
 
-import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,10 +8,10 @@ from mindspore import Tensor
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..weights import STATE, writing
+from ..weights import STATE, write_whole, writing
 from .errors import RunError
 
-WAY_OUT = "make room, or choose another output=..., and go on with --resume"
+WAY_OUT = "what was saved before is untouched: make room, or choose another output=..., and go on with --resume"
 
 
 @dataclass
@@ -27,24 +25,14 @@ class Progress:
 
 
 def write_atomically(path, content):
-    """Replace a file by `content` (bytes) such that after any failure it is the old one or the new one, whole.
+    """Replace a file of a run by `content` (bytes) such that after any failure it is the old one or the new one, whole.
 
     Raises:
         CannotWrite: a folder that cannot be made or is read-only, a full disk.
     """
-    unfinished = path.with_name(f".{path.name}.part")
     with writing(path, WAY_OUT):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(unfinished, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
-            raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content, WAY_OUT)
 
 
 class Checkpoints:

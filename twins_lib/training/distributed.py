@@ -59,13 +59,13 @@ def sum_over_processes(values, world):
 
 def texts_of_all(text, rank, world):
     """What every process has to say, in the order of their ranks: a list of strings, the same in each process."""
-    own, lengths = np.frombuffer(text.encode(), np.uint8), np.zeros(world)
+    own, lengths = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8), np.zeros(world)
     lengths[rank] = len(own)
     lengths = sum_over_processes(lengths, world).astype(int)
     board = np.zeros((world, lengths.max() + 1))  # a row a process; the sum fills in those of the others
     board[rank, :len(own)] = own
     board = sum_over_processes(board, world).astype(np.uint8)
-    return [row[:length].tobytes().decode() for row, length in zip(board, lengths)]
+    return [row[:length].tobytes().decode("utf-8", "surrogatepass") for row, length in zip(board, lengths)]
 
 
 # --------------------------------------------------------------------------------------- mpirun, and the scheduler

@@ -24,7 +24,7 @@ from mindspore import Tensor, amp, nn, ops
 from tqdm import tqdm
 
 from ..weights import AVERAGE, save_weights
-from .checkpoints import Checkpoints, Progress, write_atomically
+from .checkpoints import WAY_OUT, Checkpoints, Progress, write_atomically
 from .config import ConfigError, as_yaml, changes, load_config
 from .errors import NonFiniteLoss, RunError
 from .names import check_names, some
@@ -363,21 +363,14 @@ class _Run:
         if self.rank == 0:
             best = max(one[self.task.score] for one in now.history)
             if figures[self.task.score] == best:
-                self._save_best(line)
+                save_weights(self.task.model, self.output / "best.ckpt",
+                             {"config": "config.yaml", **line, **self._names()}, WAY_OUT)
             write_atomically(self.output / "log.jsonl", "".join(json.dumps(one) + "\n" for one in now.history).encode())
 
     def _save(self, instead_of=None):
         """Write a checkpoint; its path, on rank 0."""
         if self.rank == 0:
             return self.checkpoints.save(self.progress, {"steps": self.task.steps, **self._names()}, instead_of)
-
-    def _save_best(self, line):
-        path = self.output / "best.ckpt"
-        try:
-            save_weights(self.task.model, path, {"config": "config.yaml", **line, **self._names()})
-        except (OSError, RuntimeError, ValueError):
-            raise RunError(f"{path}: cannot be written; what was saved before is untouched: make room and go on "
-                           "with --resume") from None
 
     def _names(self):
         return {"classes": list(self.task.classes)} if self.task.classes else {}

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..segmentation import IGNORE
 from .batches import IMAGE, ORDER, TrainBatches, keyed, rows
+from .errors import printable
 from .images import holds_no_image, images_in, load_image, reason
 from .names import composed, read_text, some
 from .rules import probability, span
@@ -181,7 +182,7 @@ class TrainMasks:
                 rng = keyed(IMAGE, self.seed, self.epoch, index)
                 images[b], masks[b] = train_pair(*self.folder.load(index), side, rng, self.augmentation)
         except ValueError as complaint:
-            return images, masks, str(complaint)
+            return images, masks, printable(str(complaint))
         return images, masks, ""
 
 
@@ -218,7 +219,8 @@ class EvalMasks:
         try:
             image, labels = self.folder.load(self.order[i])
         except ValueError as complaint:
-            return np.zeros((3, 1, 1), np.float32), np.zeros(2, np.int32), np.zeros((1, 1), np.uint8), str(complaint)
+            told = printable(str(complaint))
+            return np.zeros((3, 1, 1), np.float32), np.zeros(2, np.int32), np.zeros((1, 1), np.uint8), told
         pixels = normalise(resized(image, self.short))
         size = np.array(pixels.shape[1:], np.int32)
         padded = np.pad(pixels, ((0, 0), *((0, -length % self.multiple) for length in size)))

@@ -14,7 +14,7 @@ import numpy as np
 from mindspore import Tensor, ops
 
 from ...training.recipe import AdamW, clip_by_global_norm, parameter_groups
-from ...weights import CannotWrite, write_whole, writing
+from ...weights import CannotWrite, place, write_whole, writing
 
 ASSETS = Path(__file__).resolve().parents[3] / "notebooks" / "assets"
 
@@ -123,7 +123,7 @@ def command(module, about, makers, arguments=None):
         parser.add_argument("what", choices=makers)
     else:
         parser.set_defaults(what=next(iter(makers)))
-    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of the file in notebooks/assets")
+    parser.add_argument("--output", type=place, metavar="FILE", help="instead of the file in notebooks/assets")
     parser.add_argument("--again", action="store_true", help="make it anew although it is there")
     options = parser.parse_args(arguments)
     make, name = makers[options.what]

@@ -29,7 +29,7 @@ from traitlets.config import Config
 
 import twins_lib
 
-from ...weights import CannotWrite, write_whole, writing
+from ...weights import CannotWrite, place, write_whole, writing
 from .refresh import run, told, write
 
 TITLE = "How vision transformers work"
@@ -385,8 +385,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m twins_lib.teach.publish.pages", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["course", "site", "slides"])
-    parser.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="their folder (default: notebooks)")
-    parser.add_argument("--build", type=Path, default=Path("build"), help="where the pages go (default: build)")
+    parser.add_argument("--notebooks", type=place, default=Path("notebooks"), help="their folder (default: notebooks)")
+    parser.add_argument("--build", type=place, default=Path("build"), help="where the pages go (default: build)")
     told_to = parser.parse_args(arguments)
     out = (told_to.build / told_to.kind).resolve()
     start = time.perf_counter()

@@ -8,14 +8,13 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from ...training.benchmarks import machine
-from ...weights import CannotWrite, write_whole
+from ...weights import CannotWrite, place, write_whole
 
 CELL_TIMEOUT = 600  # seconds; nbval gets the same limit
 SLOW = 2            # seconds; a cell that takes as long is named by --times
@@ -111,7 +110,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m twins_lib.teach.publish.refresh",
                                      description=__doc__.splitlines()[0],
                                      epilog="A notebook that fails keeps the outputs that it had.")
-    parser.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    parser.add_argument("notebooks", nargs="+", type=place, metavar="NOTEBOOK")
     parser.add_argument("--times", action="store_true",
                         help=f"run them, store nothing, and name the cells that take {SLOW} s or more")
     told_to = parser.parse_args(arguments)
