@@ -15,6 +15,7 @@ from twins_lib import create_model, explorer, save_weights
 from twins_lib import eval as eval_command
 from twins_lib.training import images, masks, tasks, transforms
 from twins_lib.training.config import load_config
+from twins_lib.training.errors import RunError
 from twins_lib.training.images import ImageFolder, load_image, told_left_out
 from twins_lib.training.masks import MaskFolder
 
@@ -194,6 +195,10 @@ def test_training_evaluation_and_check_tell_it(tmp_path, caplog, capsys):
     save_weights(create_model("twins_svt_nano", 2), weights)
     eval_command.main(["--config", "twins_svt_nano", "--checkpoint", str(weights), f"data={tmp_path}", "workers=1"])
     assert f"{tmp_path / 'val'}: left out 1 that are no images" in capsys.readouterr().out
+    save_weights(create_model("twins_svt_nano", 5), weights)
+    with pytest.raises(RunError, match=rf"head.weight .*5, 256.* names twins_svt_nano, and {tmp_path}/val holds 2 cl"):
+        eval_command.main(["--config", "twins_svt_nano", "--checkpoint", str(weights), f"data={tmp_path}"])
+    capsys.readouterr()
     sys.path.insert(0, str(Path(__file__).parents[2] / "data_scripts"))
     import prepare_imagenet
 
