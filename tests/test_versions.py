@@ -1,6 +1,8 @@
 """An unsupported set-up is told what is wrong and how to mend it; the files that say what is supported agree."""
 
+import importlib
 import re
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -42,6 +44,20 @@ def test_supported_versions_pass(mindspore):
 def test_an_unsupported_version_is_one_clear_sentence(wrong, told):
     with pytest.raises(ImportError, match=told):
         check(**wrong)
+
+
+@pytest.mark.parametrize("module, kind, told", [
+    ("explorer", SystemExit, "error: figures of attention need matplotlib; run: pip install matplotlib"),
+    ("maps.figures", ImportError, "figures of attention need matplotlib; run: pip install matplotlib"),
+    ("teach", ImportError, r"matplotlib.* is not installed; the lessons need it, run: pip install '.\[teach\]'"),
+])
+def test_without_matplotlib_what_draws_says_so(monkeypatch, module, kind, told):
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("explorer", "maps.explorer", "maps.figures", "teach", "teach.figures"):
+        monkeypatch.delitem(sys.modules, f"twins_lib.{name}", raising=False)
+    with pytest.raises(kind, match=told):
+        importlib.import_module(f"twins_lib.{module}")
 
 
 def misfits(project, lock):
