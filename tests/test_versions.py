@@ -52,7 +52,7 @@ def test_an_unsupported_version_is_one_clear_sentence(wrong, told):
     ("teach", ImportError, r"matplotlib.* is not installed; the lessons need it, run: pip install '.\[teach\]'"),
 ])
 def test_without_matplotlib_what_draws_says_so(monkeypatch, module, kind, told):
-    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+    for name in {name for name in sys.modules if name.startswith("matplotlib")} | {"matplotlib"}:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("explorer", "maps.explorer", "maps.figures", "teach", "teach.figures"):
         monkeypatch.delitem(sys.modules, f"twins_lib.{name}", raising=False)
