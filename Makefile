@@ -37,8 +37,9 @@ slides: $(READY)  ## slides of every lesson to build/slides
 bench: $(READY)  ## seconds and memory of the network on this machine
 	@$(BIN)/python -m twins_lib.bench
 
-lint: $(READY)  ## check the style of code and notebooks
+lint: $(READY)  ## check the style of code and notebooks, and the spelling of everything
 	@$(BIN)/python -m ruff check
+	@$(BIN)/codespell
 
 lock:  ## write the newest versions that pyproject.toml admits to constraints.txt, for both Pythons and all systems
 	@$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -83,6 +84,13 @@ def test_a_lock_that_lags_behind_is_found(planted, told):
     lock = re.sub("(?m)^numpy==.*$", planted or "# gone", (ROOT / "constraints.txt").read_text(encoding="utf-8"))
     [found] = misfits(PROJECT, lock)
     assert re.search(told, found)
+
+
+def test_the_form_for_a_wrong_lesson_names_every_lesson():
+    form = yaml.safe_load((ROOT / ".github/ISSUE_TEMPLATE/lesson.yml").read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| \[(\d\d [^\]]*)\]", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert form["body"][0]["attributes"]["options"][:-1] == rows
+    assert [row[:2] for row in rows] == sorted(path.name[:2] for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 
 def test_pythons_and_mindspores_are_the_same_everywhere():
