@@ -3,8 +3,9 @@
     python -m twins_lib.teach.progress            a table: passed, of how many, and which are open
     python -m twins_lib.teach.progress --reset    forget all of it
 
-A check that answers "right" in JupyterLab or VS Code notes its name in notebooks/.progress.json; the variable
-TWINS_PROGRESS names another file. Nothing is noted in a solutions notebook, nor when notebooks are run by a command.
+A check that answers "right" in JupyterLab or VS Code notes its name in notebooks/.progress.json; the environment
+variable TWINS_PROGRESS names another file. Nothing is noted in a solutions notebook, nor when notebooks are run by a
+command.
 """
 
 import argparse
