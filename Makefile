@@ -1,6 +1,6 @@
 # Thin names for commands that the README spells out. `make` alone lists them.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/ready
 # JupyterLab asks the internet for news and updates, and its reader whether it may, unless a file here says no.
@@ -8,7 +8,7 @@ QUIET := .venv/etc/jupyter/labconfig
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 export GLOG_v := 4
 
-.PHONY: help course test lab refresh site slides bench lint browser mpirun
+.PHONY: help course test lab refresh site slides bench lint lock browser mpirun
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -37,8 +37,14 @@ slides: $(READY)  ## slides of every lesson to build/slides
 bench: $(READY)  ## seconds and memory of the network on this machine
 	@$(BIN)/python -m twins_lib.bench
 
-lint: $(READY)  ## check the style of code and notebooks
+lint: $(READY)  ## check the style of code and notebooks, and the spelling of everything
 	@$(BIN)/python -m ruff check
+	@$(BIN)/codespell
+
+lock:  ## write the newest versions that pyproject.toml admits to constraints.txt, for both Pythons and all systems
+	@$(PYTHON) -m venv build/lock && build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@build/lock/bin/uv pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
+		--extra dev --no-annotate --custom-compile-command "make lock" --output-file constraints.txt pyproject.toml
 
 browser:  ## install Chromium with apt for the tests that open pages (asks for the administrator's rights)
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
@@ -48,11 +54,11 @@ mpirun:  ## install Open MPI with apt for the tests that start processes with mp
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends openmpi-bin
 
-$(READY): pyproject.toml
-	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
-	{ echo "MindSpore has wheels for Python 3.10, 3.11 and 3.12; '$(PYTHON)' is none of them. Say make PYTHON=/path/to/python3.11"; exit 1; }
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+	{ echo "The course runs on Python 3.11 and 3.12; '$(PYTHON)' is neither. Say make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Setting up .venv once: about 1.2 GB to download, 3 GB on disk, a few quiet minutes ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 	@echo "Ready: $$($(BIN)/python --version), MindSpore and JupyterLab are in .venv"

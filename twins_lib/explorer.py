@@ -9,10 +9,14 @@ import numpy as np
 from PIL import Image
 
 from .maps.attention import all_blocks
-from .maps.explorer import MEAN, STD, explorer
 from .model import create_model
 from .training.images import load_image
 from .weights import MISFIT, load_weights
+
+try:
+    from .maps.explorer import MEAN, STD, explorer
+except ImportError as error:
+    sys.exit(f"error: {error}")
 
 
 def main(arguments=None):

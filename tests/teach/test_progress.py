@@ -45,6 +45,15 @@ def test_solutions_and_notebooks_run_by_a_command_are_not_noted(kept, monkeypatc
     assert not kept.exists()
 
 
+def test_in_vs_code_lessons_are_noted_and_solutions_are_not(kept, monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME")
+    for folder, noted in (("solutions", False), ("", True)):
+        notebook = kept.parent / "notebooks" / folder / "00_start_here.ipynb"
+        monkeypatch.setattr(sys.modules["__main__"], "__vsc_ipynb_file__", str(notebook), raising=False)
+        lesson_00.grid_of_stage_3(RIGHT)
+        assert kept.exists() == noted
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", '{"00": 3}'])
 def test_a_broken_file_costs_one_sentence(kept, content, capsys):
     kept.write_text(content)

@@ -282,6 +282,15 @@ def test_a_curve_of_figures_that_are_missing_is_drawn(tmp_path):
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
+def test_without_matplotlib_a_run_ends_well_and_says_that_no_curve_is_drawn(undisturbed, tmp_path, monkeypatch, caplog):
+    shutil.copytree(undisturbed[3], tmp_path / "run")
+    (tmp_path / "run" / "curve.png").unlink()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with caplog.at_level(logging.INFO, "twins_lib"):
+        assert fit(make_task(), make_config(tmp_path / "run"), resume=True) == undisturbed[1]
+    assert caplog.records[-1].getMessage().startswith("curve.png is not drawn, as matplotlib is not installed")
+
+
 # --------------------------------------------------------------------------------------- interrupted, resumed
 
 def resumed_like(undisturbed, output):

@@ -5,11 +5,15 @@ stage 1 is `model.blocks[0]`. A picture is the uint8 array (H, W, 3) that the ne
 """
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from .attention import compose, entropy, mean_distance
+
+try:
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+except ModuleNotFoundError:
+    raise ImportError("figures of attention need matplotlib; run: pip install matplotlib") from None
 
 STYLE = {"LSA": ("#0072B2", "o"), "GSA": ("#D55E00", "s")}
 LUMINANCE = np.array([0.299, 0.587, 0.114])

@@ -3,9 +3,13 @@
 import mindspore as ms
 import numpy as np
 
-from .figures import COLOURS, photo, show, style
 from .ledger import Ledger
 from .predict import compare
+
+try:
+    from .figures import COLOURS, photo, show, style
+except ModuleNotFoundError as error:
+    raise ImportError(f"{error.name} is not installed; the lessons need it, run: pip install '.[teach]'") from None
 
 __all__ = ["COLOURS", "Ledger", "begin", "compare", "photo", "show", "style"]
 

@@ -3,8 +3,9 @@
     python -m twins_lib.teach.progress            a table: passed, of how many, and which are open
     python -m twins_lib.teach.progress --reset    forget all of it
 
-A check that answers "right" in JupyterLab notes its name in notebooks/.progress.json; the environment variable
-TWINS_PROGRESS names another file. Nothing is noted in a solutions notebook, nor when notebooks are run by a command.
+A check that answers "right" in JupyterLab or VS Code notes its name in notebooks/.progress.json; the environment
+variable TWINS_PROGRESS names another file. Nothing is noted in a solutions notebook, nor when notebooks are run by a
+command.
 """
 
 import argparse
@@ -45,8 +46,9 @@ def read(path):
 
 
 def read_by_a_person():
-    """Is this a lesson that somebody has open? Jupyter's server names the notebook to the kernels it starts."""
-    notebook = Path(os.environ.get("JPY_SESSION_NAME", ""))
+    """Is this a lesson that somebody has open? Jupyter's server and VS Code name the notebook to its kernel."""
+    in_vs_code = vars(sys.modules["__main__"]).get("__vsc_ipynb_file__")  # its kernels know no JPY_SESSION_NAME
+    notebook = Path(in_vs_code or os.environ.get("JPY_SESSION_NAME", ""))
     return notebook.name != "" and "solutions" not in notebook.parts
 
 

@@ -269,7 +269,10 @@ class _Run:
                               f"{self.task.steps}; all is saved, go on with --resume")
                     return self.progress.history
         if self.rank == 0:
-            draw_curve(self.progress.history, self.output / "curve.png")
+            try:
+                draw_curve(self.progress.history, self.output / "curve.png")
+            except ModuleNotFoundError:  # an image with MindSpore need not have what only draws
+                self._say("curve.png is not drawn, as matplotlib is not installed; its figures are those of log.jsonl")
         return self.progress.history
 
     def _begin(self, resume):
