@@ -1,6 +1,7 @@
 """Several processes that train as one: `msrun` or `mpirun` starts them, here they meet (lesson 10)."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 from mindspore import communication, ops
+from mindspore.device_context.ascend import op_precision
 
 from .errors import RunError
 
 # How long processes wait for one another at the start, in seconds.
 PATIENCE = 60
+# That hand kernels to an Ascend device. MindSpore takes fewer on a host of one or two cores, and then cannot compile `if`.
+DISPATCH_THREADS = 4
 
 
 def start(device="CPU"):
@@ -33,10 +37,13 @@ def start(device="CPU"):
     Raises:
         RunError: the device is not here, or the processes do not find one another.
     """
+    if device == "Ascend":
+        _prepare_ascend()
     try:
         ms.set_device(device)
-    except (RuntimeError, ValueError):
-        raise RunError(f"device {device}: MindSpore finds none here; write device=CPU precision=O0") from None
+    except (RuntimeError, ValueError) as fault:
+        raise RunError(f"device {device}: MindSpore finds none here{_reason(str(fault))}; "
+                       "write device=CPU precision=O0") from None
     if device == "CPU":
         ms.runtime.launch_blocking()  # on few cores two to ten times faster outside compiled functions
     if int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1 and device == "CPU":
@@ -47,6 +54,21 @@ def start(device="CPU"):
         _schedule()
     communication.init()
     return communication.get_rank(), communication.get_group_size()
+
+
+def _prepare_ascend():
+    """What must be chosen before the device: MindSpore takes each of these once in a process, and not later."""
+    ms.runtime.dispatch_threads_num(DISPATCH_THREADS)
+    ms.set_deterministic(True)  # a resumed run ends with the same bits, also there
+    op_precision.conv_allow_hf32(False)  # float32 convolutions would else lose 13 of their 23 digits
+    # One message for each of 291 gradients would else be sent; HCCL joins none.
+    ms.set_auto_parallel_context(comm_fusion={"allreduce": {"mode": "auto", "config": None}})
+
+
+def _reason(said):
+    """What MindSpore says of the first library that it could not load, in brackets; "" if it says nothing of any."""
+    found = re.search(r"Load dynamic library: \S+ failed\. (.+)", said)
+    return f" ({found[1].strip()})" if found else ""
 
 
 def sum_over_processes(values, world):

@@ -70,7 +70,9 @@ class TrainStep:
 
         def update(rate, told, *arrays):
             value, gradients = gradients_of_all(*arrays)
-            told = told + ops.stack((value, ops.zeros_like(value)))
+            # Before the sum over processes: a chip that saturates has infinities in its status register only.
+            overflow = 1.0 - amp.all_finite(gradients).astype(ms.float32) if scaled else ops.zeros_like(value)
+            told = told + ops.stack((value, ops.zeros_like(value), overflow))
             if world > 1:
                 gradients = reduce_gradients(gradients)
                 told = all_reduce(told)
@@ -78,13 +80,13 @@ class TrainStep:
             norm = global_norm(gradients)
             gradients = clip_by_global_norm(gradients, clip_norm)
             if scaled:
-                finite = ops.isfinite(norm)
+                finite = ops.logical_and(told[2] == 0, ops.isfinite(norm))
                 if finite:
                     value = ops.depend(value, optimize(gradients, rate))
                 value = ops.depend(value, scaler.adjust(finite))
             else:
                 value = ops.depend(value, optimize(gradients, rate))
-            return ops.depend(ops.concat((told, norm.reshape(1))), value)
+            return ops.depend(ops.concat((told[:2], norm.reshape(1))), value)
 
         compiled = ms.jit if mode == "graph" else lambda function: function
         self._add, self._update, self._world = compiled(add), compiled(update), world
@@ -100,9 +102,10 @@ class TrainStep:
         Returns:
             mean loss over batches and processes, whether any process was asked to stop, norm of the gradients.
         """
-        *first, last = [[Tensor(np.ascontiguousarray(array)) for array in batch] for batch in batches]
+        # Without a copy: the arrays are still here when the device has answered.
+        *first, last = [[ms.from_numpy(np.ascontiguousarray(array)) for array in batch] for batch in batches]
         so_far = sum(float(self._add(*arrays).asnumpy()) for arrays in first)
-        told = Tensor(np.array([so_far, stop], np.float32))
+        told = Tensor(np.array([so_far, stop, 0], np.float32))
         total, stops, norm = self._update(Tensor(rate, ms.float32), told, *last).asnumpy().tolist()
         return total / (self.accumulate * self._world), stops > 0, norm
 
@@ -158,9 +161,18 @@ def _approach(ema, average, weight):
     return ops.assign(average, ema * average + (1 - ema) * weight)
 
 
+def step_of(config, model, loss, world):
+    """The optimizer and the compiled step of a config."""
+    optimizer = AdamW(parameter_groups(model, config.weight_decay), eps=config.eps)
+    return optimizer, TrainStep(loss, optimizer, config.accumulate, config.clip_norm, config.precision == "O2",
+                                config.mode, world, config.ema)
+
+
 def in_precision(model, level):
     """The network as the device computes it: "O0" float32, "O2" float16 but for the norms; weights stay float32."""
-    return model if level == "O0" else amp.auto_mixed_precision(model, level)
+    if level == "O0":
+        return model
+    return amp.custom_mixed_precision(model, black_list=[*amp.get_black_list(), nn.GroupNorm])
 
 
 def evaluated(network, mode):
@@ -250,9 +262,7 @@ class _Run:
     def __init__(self, task, config, rank, world):
         self.task, self.config, self.rank, self.world = task, config, rank, world
         self.output = Path(config.output)
-        optimizer = AdamW(parameter_groups(task.model, config.weight_decay), eps=config.eps)
-        self.step = TrainStep(task.loss, optimizer, config.accumulate, config.clip_norm,
-                              config.precision == "O2", config.mode, world, config.ema)
+        optimizer, self.step = step_of(config, task.model, task.loss, world)
         moments = [*optimizer.moments1, *optimizer.moments2, optimizer.step]
         self.checkpoints = Checkpoints(self.output / "checkpoints",
                                        [*task.model.get_parameters(), *moments, *self.step.parameters()], config.keep)

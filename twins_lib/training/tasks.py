@@ -10,6 +10,7 @@ import numpy as np
 from ..model import create_model
 from ..segmentation import Segmenter, load_backbone, pixel_loss
 from .batches import eval_batches, keyed, train_batches
+from .config import SegmentationConfig
 from .distributed import texts_of_all
 from .engine import Task, evaluated, in_precision
 from .errors import RunError
@@ -45,7 +46,29 @@ def schedule(config, folder):
     return steps, learning_rates(config.peak_lr, config.epochs, config.warmup_epochs, config.warmup_lr, config.min_lr)
 
 
-def assemble(config, rank, world, folder, loader, mine, model, criterion, validate, score):
+def build(config, classes):
+    """The network of a config: a `Twins`, or a `Segmenter` around one that starts from `config.backbone`."""
+    ms.set_seed(config.seed)
+    if not isinstance(config, SegmentationConfig):
+        return create_model(config.model, classes, drop_path_rate=config.drop_path)
+    backbone = create_model(config.model, drop_path_rate=config.drop_path, dense=True)
+    if config.backbone:
+        load_backbone(backbone, config.backbone)
+    return Segmenter(backbone, classes, config.channels, config.head_channels)
+
+
+def functions(config, model):
+    """What is compiled of a network: images -> logits, as evaluated; and images, targets, keep -> mean loss."""
+    network = in_precision(model, config.precision)
+    criterion = pixel_loss if isinstance(config, SegmentationConfig) else soft_cross_entropy
+
+    def loss(images, targets, keep):
+        return criterion(network(images, keep), targets)
+
+    return evaluated(network, config.mode), loss
+
+
+def assemble(config, rank, world, folder, loader, mine, model, validate, score):
     """What both tasks share: the network in its precision, the loss of a batch, and batches with their paths drawn.
 
     Args:
@@ -55,18 +78,14 @@ def assemble(config, rank, world, folder, loader, mine, model, criterion, valida
         loader (callable): `train_batches` or `train_masks`.
         mine (array or slice): which images of the global batch this rank trains on.
         model (Cell): a `Twins`, or a `Segmenter` around one.
-        criterion (callable): outputs of the network and targets -> mean loss.
         validate (callable): takes the network as a function of images, and what `Task.validate` takes.
         score (str): as in `Task`.
 
     Returns:
         engine.Task.
     """
-    network = in_precision(model, config.precision)
+    forward, loss = functions(config, model)
     batch, draw_paths = config.local_batch(world), getattr(model, "backbone", model).draw_paths
-
-    def loss(images, targets, keep):
-        return criterion(network(images, keep), targets)
 
     def batches(epoch, first):
         arrays = loader(folder, batch_size=batch, image_size=config.image_size, seed=config.seed, epoch=epoch,
@@ -77,7 +96,6 @@ def assemble(config, rank, world, folder, loader, mine, model, criterion, valida
             yield images, targets, np.ascontiguousarray(keep[..., mine])
 
     steps, rates = schedule(config, folder)
-    forward = evaluated(network, config.mode)
     return Task(model, loss, steps, batches, partial(validate, forward), rates, score, folder.classes)
 
 
@@ -98,8 +116,7 @@ def classification(config, rank=0, world=1):
     tell_strangers(rank, train, val)
     check_same_classes(train, val)
     batch = config.local_batch(world)
-    ms.set_seed(config.seed)
-    model = create_model(config.model, len(train.classes), drop_path_rate=config.drop_path)
+    model = build(config, len(train.classes))
 
     def validate(forward, stopped):
         loader = eval_batches(val, batch_size=batch, image_size=config.image_size, crop_pct=config.crop_pct,
@@ -115,7 +132,7 @@ def classification(config, rank=0, world=1):
         return figures
 
     return assemble(config, rank, world, train, train_batches, local_positions(batch, rank, world), model,
-                    soft_cross_entropy, validate, "test_acc1")
+                    validate, "test_acc1")
 
 
 def tell_strangers(rank, *folders):
@@ -146,14 +163,10 @@ def segmentation(config, rank=0, world=1):
     train, val = (MaskFolder(config.data, split, config.reduce_zero_label) for split in ("training", "validation"))
     tell_strangers(rank, train, val)
     batch = config.local_batch(world)
-    ms.set_seed(config.seed)
-    backbone = create_model(config.model, drop_path_rate=config.drop_path, dense=True)
-    if config.backbone:
-        load_backbone(backbone, config.backbone)
-    model = Segmenter(backbone, len(train.classes), config.channels, config.head_channels)
+    model = build(config, len(train.classes))
 
     def validate(forward, stopped):
-        loader = eval_masks(val, image_size=config.image_size, multiple=backbone.smallest_side,
+        loader = eval_masks(val, image_size=config.image_size, multiple=model.backbone.smallest_side,
                             rank=rank, world=world, workers=config.workers)
         figures = evaluate_masks(forward, loader, len(val.classes), world, stopped)
         if figures and rank == 0 and (absent := absent_classes(val.classes, figures)):
@@ -161,4 +174,4 @@ def segmentation(config, rank=0, world=1):
         return figures
 
     return assemble(config, rank, world, train, train_masks, slice(rank * batch, (rank + 1) * batch), model,
-                    pixel_loss, validate, "test_miou")
+                    validate, "test_miou")
