@@ -137,7 +137,8 @@ def test_an_image_that_cannot_be_read_is_named(folder, capfd):
 
 
 def test_a_process_that_dies_is_told(capfd):
-    with benchmarks.Subject(benchmarks.mindspore_network, model="none", task="forward", mode="jit", batch=1, size=64) as lost:
+    inputs = {"model": "none", "task": "forward", "mode": "jit", "batch": 1, "size": 64}
+    with benchmarks.Subject(benchmarks.mindspore_network, **inputs) as lost:
         with pytest.raises(SystemExit, match="ended with code 1 before it was measured"):
             lost()
     assert "no Twins is called 'none'" in capfd.readouterr().err

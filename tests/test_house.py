@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "twins_lib"
-NETWORK = {"patch_embed", "position", "attention", "block", "model", "segmentation", "weights", "cost", "versions"}
+NETWORK = {"layers", "patch_embed", "position", "attention", "block", "model", "segmentation", "weights", "cost",
+           "versions"}
 COMMANDS = {"train", "eval", "explorer", "bench"}
 FLOORS = {"network": 0, "maps": 1, "training": 1, "commands": 2, "teach": 3}
 

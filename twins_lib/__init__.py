@@ -6,10 +6,8 @@ from .versions import check_versions
 
 check_versions()
 
-# Both must be set before MindSpore is imported. Its C++ log would put process ids and times into the lessons' outputs.
+# Before MindSpore is imported: its C++ log would put process ids and times into the lessons' outputs.
 os.environ.setdefault("GLOG_v", "4")
-# On processors with AVX-512, MindSpore 2.9 and 2.10 choose a convolution that is a hundred times slower than this one.
-os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 from .patch_embed import PatchEmbed  # noqa: E402
 from .position import PEG  # noqa: E402

@@ -2,8 +2,7 @@
 
 from mindspore import nn, ops
 
-from .patch_embed import Linear, PatchConv
-from .position import to_map
+from .layers import LayerNorm, Linear, PatchConv, to_map
 
 
 def split_heads(tokens, parts, heads):
@@ -148,7 +147,7 @@ class GSA(nn.Cell):
         self.kv = Linear(dim, 2 * dim)
         if sr_ratio > 1:
             self.sr = PatchConv(dim, dim, sr_ratio)
-            self.norm = nn.LayerNorm((dim,), epsilon=1e-5)
+            self.norm = LayerNorm(dim, epsilon=1e-5)
         self.attend = ScaledDotProduct()
         self.proj = Linear(dim, dim)
 

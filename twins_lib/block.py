@@ -1,16 +1,9 @@
 """One Transformer block: attention and MLP, each behind a LayerNorm and beside a residual (lesson 05)."""
 
-import math
-
 import numpy as np
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, nn
 
-from .patch_embed import Linear
-
-
-def gelu(x):
-    """x Φ(x) with the exact normal distribution function, as in the reference (not the tanh form)."""
-    return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
+from .layers import GELU, LayerNorm, Linear
 
 
 class MLP(nn.Cell):
@@ -27,9 +20,10 @@ class MLP(nn.Cell):
         super().__init__()
         self.fc1 = Linear(dim, hidden)
         self.fc2 = Linear(hidden, dim)
+        self.gelu = GELU()
 
     def construct(self, tokens):
-        return self.fc2(gelu(self.fc1(tokens)))
+        return self.fc2(self.gelu(self.fc1(tokens)))
 
 
 class Block(nn.Cell):
@@ -47,9 +41,9 @@ class Block(nn.Cell):
 
     def __init__(self, dim, mlp_ratio, attention):
         super().__init__()
-        self.norm1 = nn.LayerNorm((dim,), epsilon=1e-6)
+        self.norm1 = LayerNorm(dim, epsilon=1e-6)
         self.attn = attention
-        self.norm2 = nn.LayerNorm((dim,), epsilon=1e-6)
+        self.norm2 = LayerNorm(dim, epsilon=1e-6)
         self.mlp = MLP(dim, mlp_ratio * dim)
 
     def construct(self, tokens, size, keep=None):

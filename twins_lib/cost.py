@@ -7,8 +7,8 @@ import numpy as np
 from mindspore import nn
 
 from .attention import ScaledDotProduct
+from .layers import Linear, PatchConv
 from .model import VARIANTS
-from .patch_embed import Linear, PatchConv
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from mindspore import nn
 
 from .attention import GSA, LSA
 from .block import Block, draw_paths
-from .patch_embed import Linear, PatchEmbed
-from .position import PEG, to_map
+from .layers import LayerNorm, Linear, to_map, to_tokens
+from .patch_embed import PatchEmbed
+from .position import PEG
 
 FLOATS = (ms.float32, ms.float16, ms.bfloat16, ms.float64)
 
@@ -102,9 +103,9 @@ class Twins(nn.Cell):
         self.pos_block = nn.CellList([PEG(dim) for dim in variant.dims])
         self.stage_norms = dense and variant.windows is not None
         if self.stage_norms:
-            self.norm_list = nn.CellList([nn.LayerNorm((dim,), epsilon=1e-6) for dim in variant.dims])
+            self.norm_list = nn.CellList([LayerNorm(dim, epsilon=1e-6) for dim in variant.dims])
         if not dense:
-            self.norm = nn.LayerNorm((variant.dims[-1],), epsilon=1e-6)
+            self.norm = LayerNorm(variant.dims[-1], epsilon=1e-6)
             self.head = Linear(variant.dims[-1], num_classes)
 
     def _blocks_of(self, stage):
@@ -145,9 +146,7 @@ class Twins(nn.Cell):
         return maps
 
     def construct(self, images, keep=None):
-        last = self.features(images, keep)[-1]
-        B, C, H, W = last.shape
-        tokens = last.reshape(B, C, H * W).transpose(0, 2, 1)
+        tokens = to_tokens(self.features(images, keep)[-1])
         return self.head(self.norm(tokens).mean(1))
 
     def _check(self, images):

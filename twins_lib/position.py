@@ -5,17 +5,7 @@ import math
 from mindspore import nn
 from mindspore.common.initializer import Normal
 
-
-def to_map(tokens, size):
-    """Tokens (B, N, C) on a grid of `size` (H, W) as a feature map (B, C, H, W)."""
-    B, _, C = tokens.shape
-    return tokens.transpose(0, 2, 1).reshape(B, C, *size)
-
-
-def to_tokens(feature_map):
-    """A feature map (B, C, H, W) as tokens (B, H·W, C), in reading order."""
-    B, C, H, W = feature_map.shape
-    return feature_map.reshape(B, C, H * W).transpose(0, 2, 1)
+from .layers import Conv
 
 
 class PEG(nn.Cell):
@@ -32,10 +22,7 @@ class PEG(nn.Cell):
 
     def __init__(self, dim):
         super().__init__()
-        he = Normal(math.sqrt(2 / 9))
-        conv = nn.Conv2d(dim, dim, 3, pad_mode="pad", padding=1, group=dim, has_bias=True,
-                         weight_init=he, bias_init="zeros")
-        self.proj = nn.SequentialCell(conv)
+        self.proj = nn.CellList([Conv(dim, dim, 3, Normal(math.sqrt(2 / 9)), depthwise=True)])
 
     def construct(self, tokens, size):
-        return tokens + to_tokens(self.proj(to_map(tokens, size)))
+        return tokens + self.proj[0](tokens, size)

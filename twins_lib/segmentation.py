@@ -12,6 +12,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Normal, XavierUniform
 
+from .layers import Conv, to_map, to_tokens
 from .weights import load_weights
 
 IGNORE = 255  # the label of pixels that do not count
@@ -19,10 +20,15 @@ IGNORE = 255  # the label of pixels that do not count
 
 # --------------------------------------------------------------------------------------------------------- network
 
-def conv(in_channels, out_channels, side, weight_init, bias=True):
-    """A convolution that keeps height and width: (B, in_channels, H, W) -> (B, out_channels, H, W)."""
-    return nn.Conv2d(in_channels, out_channels, side, pad_mode="pad", padding=side // 2, has_bias=bias,
-                     weight_init=weight_init, bias_init="zeros")
+class MapConv(Conv):
+    """A `Conv` of maps: (B, in_channels, H, W) -> (B, out_channels, H, W)."""
+
+    def construct(self, maps):
+        if self.on_cpu:
+            size = maps.shape[2:]
+            return to_map(super().construct(to_tokens(maps), size), size)
+        moved = self.conv2d(maps, self.weight)
+        return self.bias_add(moved, self.bias) if self.has_bias else moved
 
 
 def nearest(maps, factor):
@@ -52,7 +58,7 @@ class ScaleHead(nn.Cell):
         super().__init__()
         self.doublings = doublings
         widths = [in_channels] + [channels] * max(doublings, 1)
-        self.convs = nn.CellList([conv(a, b, 3, HeNormal(), bias=False) for a, b in zip(widths, widths[1:])])
+        self.convs = nn.CellList([MapConv(a, b, 3, HeNormal(), bias=False) for a, b in zip(widths, widths[1:])])
         self.norms = nn.CellList([nn.GroupNorm(channels // 4, channels) for _ in self.convs])
 
     def construct(self, x):
@@ -82,10 +88,10 @@ class SemanticFPNHead(nn.Cell):
         super().__init__()
         if head_channels % 4 or head_channels < 4:
             raise ValueError(f"head_channels {head_channels}: must be a multiple of 4, the channels of a group")
-        self.lateral = nn.CellList([conv(dim, channels, 1, XavierUniform()) for dim in dims])
-        self.smooth = nn.CellList([conv(channels, channels, 3, XavierUniform()) for _ in dims])
+        self.lateral = nn.CellList([MapConv(dim, channels, 1, XavierUniform()) for dim in dims])
+        self.smooth = nn.CellList([MapConv(channels, channels, 3, XavierUniform()) for _ in dims])
         self.scale = nn.CellList([ScaleHead(channels, head_channels, level) for level in range(len(dims))])
-        self.classifier = conv(head_channels, classes, 1, Normal(0.01))
+        self.classifier = MapConv(head_channels, classes, 1, Normal(0.01))
 
     def pyramid(self, maps):
         """Every level, with what all coarser levels know added to it: (B, channels, H/2^i, W/2^i)."""
@@ -116,7 +122,7 @@ class LinearHead(nn.Cell):
 
     def __init__(self, dims, classes):
         super().__init__()
-        self.classifier = conv(sum(dims), classes, 1, Normal(0.01))
+        self.classifier = MapConv(sum(dims), classes, 1, Normal(0.01))
 
     def construct(self, maps):
         finest = maps[0]

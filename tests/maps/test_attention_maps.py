@@ -10,7 +10,7 @@ from golden import seeded
 from twins_lib.maps import figures as figures
 from twins_lib.maps import attention as maps
 from twins_lib.attention import from_windows, merge_heads
-from twins_lib.position import to_tokens
+from twins_lib.layers import to_tokens
 from twins_lib.weights import torch_name
 
 EVEN = 64, 32  # grids of 16x8, 8x4, 4x2 and 2x1: windows of 4, 4, 4 and 2 need padding in the last two

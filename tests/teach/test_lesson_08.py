@@ -11,7 +11,7 @@ import twins_lib
 from twins_lib.teach.experiments import toy
 from twins_lib.teach.experiments.runs import ASSETS
 from twins_lib.attention import split_heads
-from twins_lib.position import to_map
+from twins_lib.layers import to_map
 from twins_lib.teach import checkup
 from twins_lib.teach.experiments import bug_training, bugs
 from twins_lib.teach.checks import lesson_08 as check

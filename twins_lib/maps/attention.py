@@ -15,7 +15,7 @@ from mindspore import Tensor, ops
 from scipy.sparse import csr_array
 
 from ..attention import LSA, to_windows
-from ..position import to_map
+from ..layers import to_map
 
 PADDING = -1
 

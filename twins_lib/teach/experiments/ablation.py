@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from ...attention import GSA, LSA
 from ...block import Block
+from ...layers import Linear
 from ...model import create_model
-from ...patch_embed import Linear, PatchEmbed
+from ...patch_embed import PatchEmbed
 from ...position import PEG
 from ...weights import save_weights
 from . import fashion_mnist, toy

@@ -11,8 +11,8 @@ from mindspore import ops
 
 from ...attention import GSA, LSA, ScaledDotProduct, from_windows, merge_heads, split_heads
 from ...block import Block
+from ...layers import to_map
 from ...model import Twins
-from ...position import to_map
 
 
 class RowsForWindows(LSA):

@@ -1,0 +1,290 @@
+"""The layers that the network is made of: each in a plain form and, where it pays on a CPU, in a form that equals it.
+
+The plain form is what the lessons build, and what a device with fused kernels wants. The CPU form has the same
+parameters under the same names and gives the same numbers (`tests/test_layers.py`). `form` says which one is in use.
+
+| Layer | Plain form | CPU form | What that avoids |
+|---|---|---|---|
+| Linear, PatchConv | x + bias | the bias copied to x's size first | a sum that keeps four buffers of its size |
+| LayerNorm | MindSpore's kernel | means by rows, gradient written out | a gradient that runs on one core |
+| GELU | gradient by MindSpore | the normal density as Φ's gradient | a power for each value |
+| Conv | MindSpore's kernel | neighbours side by side, one product | a kernel 10 to 100 times slower with AVX-512 |
+"""
+
+import math
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn, ops
+from mindspore.common.initializer import Normal, TruncatedNormal, initializer
+from mindspore.ops.primitive import constexpr
+
+FORMS = ("plain", "cpu")
+_forced = []
+
+
+def form():
+    """The form of layers made now: "cpu" on a CPU and "plain" elsewhere, unless `use_form` says another."""
+    return _forced[-1] if _forced else "cpu" if ms.get_context("device_target") == "CPU" else "plain"
+
+
+class use_form:
+    """Within it, layers are made in the form of that name: `with use_form("plain"): model = create_model(...)`.
+
+    Raises:
+        ValueError: a form that there is not.
+    """
+
+    def __init__(self, name):
+        if name not in FORMS:
+            raise ValueError(f"form {name!r}: must be one of {', '.join(FORMS)}")
+        self.name = name
+
+    def __enter__(self):
+        _forced.append(self.name)
+
+    def __exit__(self, *_):
+        _forced.pop()
+
+
+class Bias(nn.Cell):
+    """x + b on the last axis, for x of any number of axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.on_cpu = form() == "cpu"
+
+    def construct(self, x, bias):
+        return x + (ops.broadcast_to(bias, x.shape) if self.on_cpu else bias)
+
+
+class Linear(nn.Cell):
+    """The affine map y = x Wᵀ + b on the last axis, as one 2-D matrix product. Same parameters as `nn.Dense`.
+
+    Args:
+        in_features (int): size of the last axis that comes in.
+        out_features (int): size of the last axis that comes out.
+
+    Inputs: x (..., in_features). Outputs: (..., out_features).
+    """
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.weight = Parameter(initializer(TruncatedNormal(0.02), (out_features, in_features)))
+        self.bias = Parameter(initializer("zeros", (out_features,)))
+        self.matmul, self.add = ops.MatMul(transpose_b=True), Bias()
+
+    def construct(self, x):
+        rows = self.matmul(x.reshape(-1, x.shape[-1]), self.weight)
+        return self.add(rows, self.bias).reshape(*x.shape[:-1], -1)
+
+
+def to_patches(images, side):
+    """Cut images into non-overlapping square patches, one row of numbers per patch.
+
+    Rows and columns that do not fill a patch are left out, as in a convolution without padding.
+
+    Args:
+        images (Tensor): (B, C, H, W).
+        side (int): patch side in pixels.
+
+    Returns:
+        Tensor (B, N, C·side·side), N = (H // side)·(W // side), patches in reading order.
+    """
+    B, C, H, W = images.shape
+    rows, columns = H // side, W // side
+    if (H, W) != (rows * side, columns * side):
+        images = images[:, :, : rows * side, : columns * side]
+    grid = images.reshape(B, C, rows, side, columns, side)
+    return grid.transpose(0, 2, 4, 1, 3, 5).reshape(B, rows * columns, C * side * side)
+
+
+class PatchConv(nn.Cell):
+    """A convolution whose stride equals its kernel, as one matrix product over patches.
+
+    Weights have the shape of the convolution, so PyTorch's tensors fit as they are.
+
+    Args:
+        in_channels (int): channels that come in.
+        out_channels (int): channels that come out, the length of a token.
+        side (int): kernel and stride, in pixels.
+
+    Inputs: images (B, in_channels, H, W). Outputs: tokens (B, N, out_channels).
+    """
+
+    def __init__(self, in_channels, out_channels, side):
+        super().__init__()
+        self.side = side
+        he = Normal(math.sqrt(2 / (side * side * out_channels)))
+        self.weight = Parameter(initializer(he, (out_channels, in_channels, side, side)))
+        self.bias = Parameter(initializer("zeros", (out_channels,)))
+        self.matmul, self.add = ops.MatMul(transpose_b=True), Bias()
+
+    def construct(self, images):
+        patches = to_patches(images, self.side)
+        B, N, length = patches.shape
+        rows = self.matmul(patches.reshape(B * N, length), self.weight.reshape(-1, length))
+        return self.add(rows, self.bias).reshape(B, N, -1)
+
+
+# ------------------------------------------------------------------------------------------------------- LayerNorm
+
+class Standardise(nn.Cell):
+    """Each row minus its mean, over its standard deviation: (n, C) -> (n, C).
+
+    With y = (x - mean) / σ the gradient of x is (dy - mean(dy) - y · mean(dy · y)) / σ.
+    """
+
+    def __init__(self, epsilon):
+        super().__init__()
+        self.epsilon = epsilon
+        self.mean, self.tile, self.rsqrt = ops.ReduceMean(keep_dims=True), ops.Tile(), ops.Rsqrt()
+
+    def rows(self, column, x):
+        return self.tile(column, (1, x.shape[-1]))
+
+    def parts(self, x):
+        """x - mean, and 1 / σ."""
+        centred = x - self.rows(self.mean(x, -1), x)
+        return centred, self.rows(self.rsqrt(self.mean(centred * centred, -1) + self.epsilon), x)
+
+    def construct(self, x):
+        centred, scale = self.parts(x)
+        return centred * scale
+
+    def bprop(self, x, out, dout):
+        _, scale = self.parts(x)
+        along = out * self.rows(self.mean(dout * out, -1), x)
+        return (scale * (dout - self.rows(self.mean(dout, -1), x) - along),)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Normalise the last axis: mean 0, variance 1, times gamma, plus beta (arXiv 1607.06450).
+
+    Args:
+        dim (int): size of the last axis, C.
+        epsilon (float): added to the variance.
+
+    Inputs: x (..., C). Outputs: the same shape.
+    """
+
+    def __init__(self, dim, epsilon):
+        super().__init__((dim,), epsilon=epsilon)
+        self.on_cpu = form() == "cpu"
+        self.standardise = Standardise(epsilon)
+
+    def construct(self, x):
+        if not self.on_cpu:
+            return super().construct(x)
+        rows = self.standardise(x.reshape(-1, x.shape[-1]))
+        gamma, beta = ops.broadcast_to(self.gamma, rows.shape), ops.broadcast_to(self.beta, rows.shape)
+        return (rows * gamma + beta).reshape(x.shape)
+
+
+# ------------------------------------------------------------------------------------------------------------ GELU
+
+class NormalCDF(nn.Cell):
+    """Φ(x), the distribution function of the normal distribution; its derivative is the normal density."""
+
+    def construct(self, x):
+        return 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
+
+    def bprop(self, x, out, dout):
+        return (dout * ops.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi)),)
+
+
+class GELU(nn.Cell):
+    """x Φ(x) with the exact Φ, as in the reference (not the tanh form) (arXiv 1606.08415)."""
+
+    def __init__(self):
+        super().__init__()
+        self.on_cpu = form() == "cpu"
+        self.cdf = NormalCDF()
+
+    def construct(self, x):
+        return x * self.cdf(x) if self.on_cpu else 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
+
+
+# ---------------------------------------------------------------------------------------------- 3×3 convolution
+
+def to_map(tokens, size):
+    """Tokens (B, N, C) on a grid of `size` (H, W) as a feature map (B, C, H, W)."""
+    B, _, C = tokens.shape
+    return tokens.transpose(0, 2, 1).reshape(B, C, *size)
+
+
+def to_tokens(feature_map):
+    """A feature map (B, C, H, W) as tokens (B, H·W, C), in reading order."""
+    B, C, H, W = feature_map.shape
+    return feature_map.reshape(B, C, H * W).transpose(0, 2, 1)
+
+
+@constexpr
+def neighbours(size, side):
+    """Which tokens stand in the side × side cells around each token: indices (N, side²); N stands for the outside."""
+    (H, W), edge = size, side // 2
+    grid = np.full((H + 2 * edge, W + 2 * edge), H * W, np.int32)
+    grid[edge:edge + H, edge:edge + W] = np.arange(H * W).reshape(H, W)
+    return Tensor(np.stack([grid[i:i + H, j:j + W].ravel() for i in range(side) for j in range(side)], 1))
+
+
+class Convolve(nn.Cell):
+    """Convolution as one matrix product: the neighbours of each token side by side, times their matrices below another.
+
+    The gradient of the tokens is a convolution too, of what comes back, with the matrices in reverse order, transposed.
+
+    Inputs: tokens (B, N, C), matrices (k, C, C') and indices (N, k) from `neighbours`. Outputs: (B, N, C').
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.gather, self.outside = ops.Gather(), ops.Concat(1)
+        self.matmul, self.product = ops.MatMul(), ops.MatMul(transpose_a=True)
+        self.turn, self.reverse = ops.Transpose(), ops.ReverseV2([0])
+
+    def around(self, tokens, index):
+        B, N, C = tokens.shape
+        padded = self.outside((tokens, ops.zeros((B, 1, C), tokens.dtype)))
+        return self.gather(padded, index, 1).reshape(B * N, -1)
+
+    def construct(self, tokens, matrices, index):
+        B, N, _ = tokens.shape
+        k, C, out = matrices.shape
+        return self.matmul(self.around(tokens, index), matrices.reshape(k * C, out)).reshape(B, N, out)
+
+    def bprop(self, tokens, matrices, index, out, dout):
+        rows = dout.reshape(-1, dout.shape[2])
+        dmatrices = self.product(self.around(tokens, index), rows).reshape(matrices.shape)
+        return self.construct(dout, self.reverse(self.turn(matrices, (0, 2, 1))), index), dmatrices, index
+
+
+class Conv(nn.Conv2d):
+    """A convolution that keeps the size of its grid, with zeros around it. Same parameters as `nn.Conv2d`.
+
+    Args:
+        in_channels (int): channels that come in, C.
+        out_channels (int): channels that come out, C'.
+        side (int): of the kernel, odd, in tokens.
+        weight_init (Initializer): of the weights; the bias begins with zeros.
+        bias (bool): is there one?
+        depthwise (bool): each channel alone; C' = C.
+
+    Inputs: tokens (B, N, C) and the size (H, W) of their grid. Outputs: (B, N, C').
+    """
+
+    def __init__(self, in_channels, out_channels, side, weight_init, bias=True, depthwise=False):
+        super().__init__(in_channels, out_channels, side, pad_mode="pad", padding=side // 2, has_bias=bias,
+                         group=in_channels if depthwise else 1, weight_init=weight_init, bias_init="zeros")
+        self.on_cpu, self.side = form() == "cpu", side
+        self.identity = Tensor(np.eye(out_channels, dtype=np.float32)) if depthwise else None
+        self.convolve, self.add = Convolve(), Bias()
+
+    def construct(self, tokens, size):
+        if not self.on_cpu:
+            return to_tokens(super().construct(to_map(tokens, size)))
+        C, inner, *_ = self.weight.shape
+        matrices = self.weight.reshape(C, inner, -1).transpose(2, 1, 0)
+        if self.identity is not None:
+            matrices = matrices * self.identity.astype(matrices.dtype)  # (k, 1, C) -> diagonal matrices (k, C, C)
+        moved = self.convolve(tokens, matrices, neighbours(size, self.side))
+        return self.add(moved, self.bias) if self.has_bias else moved
