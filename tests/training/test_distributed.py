@@ -65,10 +65,12 @@ def msrun(logs, *words):
             f"--master_port={port}", f"--log_dir={logs}", "python", *words]
 
 
-def launch(command, seconds=240):
-    """Exit code, all that was said, and how long it took."""
+def launch(command, seconds=240, **settings):
+    """What was said, and the exit code; `settings` are environment variables."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                   # Workers that knock before the scheduler listens knock again after 1 s, not after 3 to 5.
+                   "MS_RETRY_INTERVAL_LOWER": "1", "MS_RETRY_INTERVAL_UPPER": "1", **settings}
     environment.pop("GLOG_v", None)  # what msrun itself says is told as to a user
     process = subprocess.Popen([str(word) for word in command], env=environment, text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True)
@@ -151,7 +153,8 @@ def test_mpirun_ends_all_when_one_dies(root):
 def test_msrun_ends_all_when_one_dies_and_one_goes_on(root, single):
     config, output = write_config(root), root / "ms"
     words = ["--config", config, f"output={output}"]
-    said, code = launch(msrun(root / "logs", root / "hurt.py", f"{signal.SIGKILL.value},1,1", *words))
+    said, code = launch(msrun(root / "logs", root / "hurt.py", f"{signal.SIGKILL.value},1,1", *words),
+                        MS_NODE_TIMEOUT="10")  # silence after which the scheduler gives a process up; else 30 s
     assert code != 0 and "exit with exception. Error code: -9" in said, said
     assert "Error: a process is gone, so the run is over" in said, said
     saved = (output / "checkpoints" / "epoch-0001-step-000000.safetensors").stat().st_mtime
