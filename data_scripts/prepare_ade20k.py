@@ -33,6 +33,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib.training.errors import run  # noqa: E402
 from twins_lib.training.images import told_left_out, visible  # noqa: E402
+from twins_lib.training.labels import count_labels, told_labels  # noqa: E402
 from twins_lib.training.masks import MaskFolder  # noqa: E402
 from twins_lib.weights import CannotWrite, place, write_whole, writing  # noqa: E402
 
@@ -148,7 +149,7 @@ def prepare(path, folder, sha1):
 
 def check(folder):
     """What is wrong with a folder: a list of sentences."""
-    complaints = []
+    complaints, seen = [], []
     for split in FILES:
         try:
             pairs = MaskFolder(folder, split, reduce_zero_label=True)
@@ -165,6 +166,9 @@ def check(folder):
         masks = {entry.name for entry in visible(folder / "annotations" / split)}
         alone = masks - {path.name for path in pairs.masks}
         complaints += [f"{folder / 'annotations' / split / name}: a mask without an image" for name in sorted(alone)]
+        seen += [] if complaints else [count_labels(pairs, len(pairs))]
+    if len(seen) == len(FILES):
+        print("".join(f"{told}\n" for told in told_labels(pairs.classes, *seen)), end="")
     return complaints
 
 

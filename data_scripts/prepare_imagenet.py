@@ -9,12 +9,17 @@ Get the three archives from https://image-net.org/download-images (an account is
     python data_scripts/prepare_imagenet.py --archives DOWNLOADS --folder imagenet
     python data_scripts/prepare_imagenet.py --check imagenet
 
+Kaggle's edition (ILSVRC/Data/CLS-LOC) has all validation images flat in val/, and their classes in a table. Sort them:
+
+    python data_scripts/prepare_imagenet.py --sort ILSVRC/Data/CLS-LOC/val --truth LOC_val_solution.csv
+
 Archives are compared with their MD5 sums before anything is unpacked. A class appears only when it is complete, so
 the program may be stopped at any moment and run again: what is complete stays. About 145 GB are written.
 """
 
 import argparse
 import contextlib
+import csv
 import hashlib
 import io
 import os
@@ -32,16 +37,18 @@ from scipy.io import loadmat
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from twins_lib.training.errors import run  # noqa: E402
+from twins_lib.training.errors import printable, run  # noqa: E402
 from twins_lib.training.images import (  # noqa: E402
     ImageFolder,
     check_same_classes,
+    holds_no_class,
     holds_no_image,
     images_in,
     load_image,
     told_left_out,
     visible,
 )
+from twins_lib.training.names import composed  # noqa: E402
 from twins_lib.weights import place, writing  # noqa: E402
 
 # Sums of the official archives, as torchvision.datasets.imagenet lists them too.
@@ -154,6 +161,33 @@ def classes_of_val(devkit):
                          "give the official devkit of tasks 1 and 2") from None
 
 
+def sort_val(folder, truth):
+    """Move the images that lie flat in a folder into class folders; run again after a stop, it goes on.
+
+    Args:
+        folder (Path): what to sort.
+        truth (Path): Kaggle's LOC_val_solution.csv, or the official devkit.
+
+    Raises:
+        ValueError: a table that cannot be read, or an image that is not in it; nothing is moved then.
+    """
+    if truth.suffix == ".csv":
+        with truth.open(encoding="utf-8-sig", newline="") as file:
+            classes = {row[0]: row[1].split()[0] for row in csv.reader(file) if len(row) > 1 and row[1].split()}
+    else:
+        classes = {f"ILSVRC2012_val_{i:08d}": wnid for i, wnid in enumerate(classes_of_val(truth), 1)}
+    images = [Path(path) for path in images_in(folder)[0]]
+    for path in images:
+        if not WNID.fullmatch(classes.get(path.stem, "")):
+            raise ValueError(f"{path}: has no class in {truth}; give LOC_val_solution.csv of Kaggle's ImageNet, or "
+                             "the official devkit")
+    with writing(folder, "what is sorted stays: mend that and run this again"):
+        for path in tqdm(images, unit="image", desc="sorting"):
+            (folder / classes[path.stem]).mkdir(exist_ok=True)
+            path.rename(folder / classes[path.stem] / path.name)
+    print(f"{folder}: {len(images):,} images sorted")
+
+
 def prepare(archives, folder, md5):
     """Check, unpack and count; `md5` maps train, val and devkit to the sums that their archives must have."""
     paths = {kind: archives / name for kind, (name, _) in OFFICIAL.items()}
@@ -176,7 +210,7 @@ def complaint_about(path):
     try:
         load_image(path)
     except ValueError as fault:
-        return str(fault)
+        return printable(str(fault))
 
 
 def check(folder, workers):
@@ -190,7 +224,7 @@ def check(folder, workers):
     classes, images = [], []
     for split in splits or [folder]:
         names = sorted(entry.name for entry in visible(split) if entry.is_dir())
-        complaints += [] if names else [f"{split}: holds no class folder"]
+        complaints += [] if names else [holds_no_class(split)]
         found, others = ({name: images_in(split / name)[k] for name in names} for k in (0, 1))
         complaints += [holds_no_image(split / name, others[name]) for name in names if not found[name]]
         strangers = [entry.path for entry in visible(split) if not entry.is_dir()] + sum(others.values(), [])
@@ -199,7 +233,7 @@ def check(folder, workers):
         number, official = sum(map(len, found.values())), IMAGES.get(split.name)
         if official and number != official and len(names) == 1000 and all(map(WNID.fullmatch, names)):
             complaints.append(f"{split}: {number:,} images, but ImageNet has {official:,}")
-        classes.append(set(names))
+        classes.append(set(map(composed, names)))
         images += [path for paths in found.values() for path in paths]
     if len(splits) == 2:
         complaints += [f"{splits[1] / name}: missing, train has this class" for name in sorted(classes[0] - classes[1])]
@@ -217,6 +251,9 @@ def main(arguments=None):
                       help="unpack the archives that lie here: " + ", ".join(name for name, _ in OFFICIAL.values()))
     task.add_argument("--check", type=place, metavar="FOLDER",
                       help="report what is missing, empty or unreadable in a folder with train and val, or of classes")
+    task.add_argument("--sort", type=place, metavar="FOLDER", help="move flat validation images into class folders")
+    parser.add_argument("--truth", type=place, metavar="FILE", default=Path("LOC_val_solution.csv"),
+                        help="for --sort: Kaggle's table, or the official devkit (default: %(default)s)")
     parser.add_argument("--folder", type=place, default=Path("data/imagenet"),
                         help="where to unpack (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(),
@@ -237,6 +274,8 @@ def main(arguments=None):
         print(f"{args.check}: nothing is missing, empty or unreadable")
         return
     try:
+        if args.sort:
+            return sort_val(args.sort, args.truth)
         prepare(args.archives, args.folder, {kind: getattr(args, f"{kind}_md5") for kind in OFFICIAL})
     except KeyboardInterrupt:
         sys.exit("stopped; run this again to go on, what is complete stays")

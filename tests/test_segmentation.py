@@ -38,6 +38,7 @@ from twins_lib.segmentation import (
     SemanticFPNHead,
 )
 from twins_lib.training.scores import confusion, evaluate_masks, iou, sum_counts
+from twins_lib.training.labels import count_labels
 from twins_lib.training.masks import eval_masks, MaskFolder, train_masks
 from twins_lib.training.errors import run
 
@@ -438,6 +439,60 @@ def test_zero_label_of_ade20k_does_not_count(data):
     replace_mask(data, mask + (mask == 3))
     with pytest.raises(ValueError, match="has label 4, but the 3 classes of .* are 1 to 3"):
         MaskFolder(data, "training", reduce_zero_label=True).load(1)
+
+
+def spoil_labels(data):
+    """A class in validation alone, one in no mask, one in training alone, and pixels that do not count in one mask."""
+    (data / "classes.txt").write_text("left\nright\ntop\nroof\nmoon\n")
+    for i in range(2):
+        replace_mask(data, np.full((32, 40), 3, np.uint8), f"annotations/validation/{i}.png")
+    mask = np.zeros((32, 40), np.uint8)
+    mask[:8] = 255
+    replace_mask(data, mask)
+
+
+TOLD = ["in none of the 8 training masks, so never learned, but scored: 'roof' (in 2 validation masks)",
+        "in none of the 8 training masks and of the 3 validation masks: 'moon'",
+        "learned, but in none of the 3 validation masks, so without a score: 'top' (in 1 training masks)",
+        "3.12 % of the pixels of the 8 training masks do not count"]
+
+
+def test_labels_that_masks_do_not_hold_are_told_before_a_training(data, tmp_path, caplog):
+    spoil_labels(data)
+    run(train_program.main, ["--config", write_settings(tmp_path), "epochs=1"])
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == [*TOLD, "test_miou is the mean of 3 of 5 classes; in no validation mask, so without an IoU: top, "
+                    "moon"]
+
+
+def test_labels_that_do_not_count_at_all_are_refused(data, tmp_path, capfd):
+    config = write_settings(tmp_path, reduce_zero_label="true")
+    for i in range(8):
+        replace_mask(data, np.zeros((32, 40), np.uint8), f"annotations/training/{i}.png")
+    assert "no pixel counts in any of the 8 training masks" in fails(capfd, train_program, "--config", config)
+
+
+def test_a_label_in_a_validation_mask_that_no_class_has_is_told_before_a_training(data, tmp_path, capfd):
+    replace_mask(data, np.full((32, 40), 9, np.uint8), "annotations/validation/2.png")
+    assert "validation/2.png: has label 9" in fails(capfd, train_program, "--config", write_settings(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_many_masks_some_are_looked_at_and_it_is_said_so(data):
+    train, val = (count_labels(MaskFolder(data, split), 3) for split in ("training", "validation"))
+    assert (train.looked, train.masks.tolist()) == (3, [3, 3, 1])  # the first is looked at, and holds the third class
+    assert str(train) == "3 training masks that were looked at, of 8" and str(val) == "3 validation masks"
+
+
+def test_classes_that_are_not_those_of_the_training_are_refused(data, tmp_path, capfd):
+    config = write_settings(tmp_path)
+    run(train_program.main, ["--config", config, "epochs=1"])
+    (data / "classes.txt").write_text("right\nleft\ntop\n")
+    last = next((tmp_path / "run/checkpoints").iterdir())
+    for words in ((eval_program, "--checkpoint", tmp_path / "run/best.ckpt"), (eval_program, "--checkpoint", last),
+                  (train_program, "--resume")):
+        line = fails(capfd, words[0], "--config", config, *words[1:])
+        assert "label 0 does not mean the same ('left' there, 'right' here)" in line
 
 
 def test_training_pairs_stay_together_and_do_not_depend_on_the_ranks(data):

@@ -15,7 +15,7 @@ from .training.errors import RunError, run
 from .training.images import ImageFolder, told_left_out
 from .training.masks import MaskFolder, eval_masks
 from .training.names import check_names
-from .training.scores import absent_classes, evaluate, evaluate_masks
+from .training.scores import evaluate, evaluate_masks
 from .training.tasks import complaints_of_all
 from .weights import MISFIT, place
 
@@ -70,10 +70,9 @@ def segmentation(config, options, rank, world):
         width = max(map(len, val.classes))
         for name, one in zip(val.classes, figures["test_iou"]):
             print(f"{name:{width}}  " + ("not a number: in no validation mask" if one is None else f"{one:6.2f}"))
-        absent = len(absent_classes(val.classes, figures))
-        print(f"mean IoU {figures['test_miou']:.3f} over {len(val.classes) - absent} of {len(val.classes)} classes  "
+        print(f"mean IoU {figures['test_miou']:.3f} over {figures['test_classes']} of {len(val.classes)} classes  "
               f"pixels {figures['test_pixel_acc']:.3f}  loss {figures['test_loss']:.3f}  "
-              f"on {figures['test_images']} images")
+              f"on {figures['test_images']} images, {figures['test_uncounted']:.3g} % of whose pixels do not count")
 
 
 def classification(config, options, rank, world):

@@ -196,6 +196,28 @@ def test_check_reports_what_is_missing_empty_and_unreadable(imagenet, prepare_im
         assert sum(end in complaint for complaint in complaints) == 1
 
 
+def test_a_flat_val_is_sorted_by_kaggles_table(prepare_imagenet, tmp_path):
+    val, table = tmp_path / "val", tmp_path / "LOC_val_solution.csv"
+    val.mkdir()
+    for i in range(1, 4):
+        (val / f"ILSVRC2012_val_{i:08d}.JPEG").write_bytes(jpeg(i))
+    with pytest.raises(ValueError, match=r"val: holds no class folder but 3 images.*prepare_imagenet.py --sort"):
+        ImageFolder(val)
+    lines = ["ImageId,PredictionString"] + [f"ILSVRC2012_val_{i:08d},{wnid} 1 2 3 4 {WNIDS[0]} 5 6 7 8 "
+                                            for i, wnid in enumerate(WNIDS, 1)]
+    table.write_text("\n".join(lines[:-1]) + "\n")
+    words = ["--sort", str(val), "--truth", str(table)]
+    with pytest.raises(SystemExit, match="ILSVRC2012_val_00000003.JPEG: has no class in .*LOC_val_solution.csv"):
+        prepare_imagenet.main(words)
+    assert len(list(val.iterdir())) == 3  # nothing was moved
+    table.write_text("\n".join(lines) + "\n")
+    prepare_imagenet.main(words)
+    folder = ImageFolder(val)
+    assert [Path(path).relative_to(val) for path in folder.paths] == [
+        Path(wnid, f"ILSVRC2012_val_{1 + WNIDS.index(wnid):08d}.JPEG") for wnid in sorted(WNIDS)]
+    prepare_imagenet.main(words)  # nothing is left to do
+
+
 def test_check_reads_a_single_folder_of_classes_too(imagenet, prepare_imagenet, tmp_path):
     imagenet()
     prepare_imagenet.main(["--check", str(imagenet.folder / "val")])

@@ -128,6 +128,17 @@ def test_check_names_every_fault(ade, prepare):
     assert len(said) == 4
 
 
+def test_check_tells_labels_that_masks_do_not_hold(ade, prepare, capsys):
+    ade(contents())
+    names = (ade.folder / "classes.txt").read_text().splitlines()
+    for path in (ade.folder / "annotations").rglob("*.png"):
+        Image.fromarray(np.full((20, 24), 1 + ("validation" in str(path)), np.uint8)).save(path)
+    prepare.main(["--check", str(ade.folder)])
+    said = capsys.readouterr().out
+    assert f"so never learned, but scored: {names[1]!r} (in 2 validation masks)" in said
+    assert f"so without a score: {names[0]!r} (in 3 training masks)" in said
+
+
 class Answer(io.BytesIO):
     def __init__(self, content, status, start=0):
         super().__init__(content[start:])

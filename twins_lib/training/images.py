@@ -44,7 +44,7 @@ class ImageFolder:
         folders = sorted((composed(entry.name), entry.name) for entry in visible(self.root) if entry.is_dir())
         self.classes = [name for name, _ in folders]
         if not self.classes:
-            raise ValueError(f"{root}: holds no class folder; images belong in {root}/<class>/")
+            raise ValueError(holds_no_class(self.root))
         self.left_out = sorted(entry.path for entry in visible(self.root) if not entry.is_dir())
         self.paths, labels = [], []
         for label, (name, folder) in enumerate(folders):
@@ -78,6 +78,13 @@ def images_in(folder):
         else:
             (images if entry.name.lower().endswith(EXTENSIONS) else others).append(entry.path)
     return sorted(images), sorted(others)
+
+
+def holds_no_class(folder):
+    """A sentence on a folder without class folders, and how ImageNet's val/ gets them."""
+    flat = len(images_in(folder)[0])
+    return (f"{folder}: holds no class folder" + f" but {flat:,} images" * bool(flat) + f"; images belong in {folder}"
+            "/<class>/" + " (ImageNet's val/ of Kaggle: data_scripts/prepare_imagenet.py --sort)" * bool(flat))
 
 
 def holds_no_image(folder, others):

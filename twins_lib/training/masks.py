@@ -39,7 +39,7 @@ class MaskFolder:
     """
 
     def __init__(self, root, split, reduce_zero_label=False):
-        self.root, self.shift = Path(root), int(reduce_zero_label)
+        self.root, self.split, self.shift = Path(root), split, int(reduce_zero_label)
         self.classes = read_classes(self.root)
         pictures, annotations = self.root / "images" / split, self.root / "annotations" / split
         for folder in (pictures, annotations):
@@ -69,7 +69,15 @@ class MaskFolder:
         Raises:
             ValueError: a file that cannot be read, a mask of another size, a label that no class has.
         """
-        image, path = load_image(self.images[i], upright=True), self.masks[i]
+        image, labels = load_image(self.images[i], upright=True), self.labels(i)
+        if labels.shape[::-1] != image.size:
+            raise ValueError(f"{self.masks[i]}: the mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image "
+                             f"{self.images[i]} is {image.width}x{image.height}; make them the same size")
+        return image, labels
+
+    def labels(self, i):
+        """The labels of one mask, as `load` has them; ValueError also as there, but for its size."""
+        path = self.masks[i]
         try:
             with Image.open(path) as file:
                 whole_numbers, labels = file.mode != "F", np.asarray(file).astype(np.int32)
@@ -79,15 +87,12 @@ class MaskFolder:
         if labels.ndim != 2 or not whole_numbers:
             raise ValueError(f"{path}: has colours or fractions; a mask must be a grey or palette picture whose values "
                              "are labels")
-        if labels.shape[::-1] != image.size:
-            raise ValueError(f"{path}: the mask is {labels.shape[1]}x{labels.shape[0]} pixels, its image "
-                             f"{self.images[i]} is {image.width}x{image.height}; make them the same size")
         counts = (labels != IGNORE) & (labels >= self.shift)
         if (beyond := labels[counts & (labels >= len(self.classes) + self.shift)]).size:
             raise ValueError(f"{path}: has label {beyond[0]}, but the {len(self.classes)} classes of "
                              f"{self.root / 'classes.txt'} are {self.shift} to {len(self.classes) + self.shift - 1} "
                              f"(and {IGNORE} does not count); correct the mask or the list of classes")
-        return image, np.where(counts, labels - self.shift, IGNORE).astype(np.uint8)
+        return np.where(counts, labels - self.shift, IGNORE).astype(np.uint8)
 
 
 def read_classes(root):

@@ -86,12 +86,13 @@ def evaluate_masks(forward, samples, classes, world=1, stopped=lambda: False):
 
     Returns:
         {"test_loss", "test_miou" and "test_pixel_acc", percent, "test_iou", a list with None for classes that are not
-        in any mask, "test_images"}; or None if given up.
+        in any mask, "test_classes", how many are and so make the mean, "test_uncounted", percent of the pixels,
+        "test_images"}; or None if given up.
 
     Raises:
         RunError: no pixel counts.
     """
-    counts, loss, images = np.zeros((classes, classes), np.int64), 0.0, 0
+    counts, loss, images, pixels = np.zeros((classes, classes), np.int64), 0.0, 0, np.zeros(1, np.int64)
     for image, (height, width), mask in samples:
         if stopped():
             return None
@@ -101,14 +102,16 @@ def evaluate_masks(forward, samples, classes, world=1, stopped=lambda: False):
         loss += float(pixel_loss(logits, Tensor(mask[None].astype(np.int32))).asnumpy()) * mask.size
         counts += confusion(logits.asnumpy()[0].argmax(0), mask, classes)
         images += 1
-    counts = sum_counts(counts, world)
+        pixels += mask.size
+    counts, pixels = sum_counts(counts, world), sum_counts(pixels, world)[0]
     loss, images = sum_over_processes([loss, images], world)
     if not counts.any():
         raise RunError("no pixel of the validation masks counts; are all of them labelled 255?")
-    percent = 100 * iou(counts)
+    percent, there = 100 * iou(counts), counts.any(1).sum()
     return {"test_loss": loss / counts.sum(), "test_miou": float(np.nanmean(percent)),
             "test_pixel_acc": 100 * np.trace(counts) / counts.sum(),
-            "test_iou": [None if math.isnan(one) else one for one in percent.tolist()], "test_images": int(images)}
+            "test_iou": [None if math.isnan(one) else one for one in percent.tolist()],
+            "test_classes": int(there), "test_uncounted": 100 - 100 * counts.sum() / pixels, "test_images": int(images)}
 
 
 def absent_classes(names, figures):

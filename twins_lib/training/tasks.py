@@ -15,6 +15,7 @@ from .distributed import texts_of_all
 from .engine import Task, evaluated, in_precision
 from .errors import RunError
 from .images import ImageFolder, check_same_classes, told_left_out
+from .labels import count_labels, told_labels
 from .masks import MaskFolder, eval_masks, train_masks
 from .recipe import learning_rates, soft_cross_entropy
 from .scores import absent_classes, evaluate, evaluate_masks
@@ -162,6 +163,9 @@ def segmentation(config, rank=0, world=1):
     """
     train, val = (MaskFolder(config.data, split, config.reduce_zero_label) for split in ("training", "validation"))
     tell_strangers(rank, train, val)
+    if rank == 0:
+        for told in told_labels(train.classes, count_labels(train), count_labels(val)):
+            log.warning(told)
     batch = config.local_batch(world)
     model = build(config, len(train.classes))
 
@@ -170,7 +174,8 @@ def segmentation(config, rank=0, world=1):
                             rank=rank, world=world, workers=config.workers)
         figures = evaluate_masks(forward, loader, len(val.classes), world, stopped)
         if figures and rank == 0 and (absent := absent_classes(val.classes, figures)):
-            log.warning("in no validation mask, so without an IoU: %s", ", ".join(absent))
+            log.warning("test_miou is the mean of %d of %d classes; in no validation mask, so without an IoU: %s",
+                        figures["test_classes"], len(val.classes), ", ".join(absent))
         return figures
 
     return assemble(config, rank, world, train, train_masks, slice(rank * batch, (rank + 1) * batch), model,
