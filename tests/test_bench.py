@@ -34,9 +34,9 @@ def test_subjects_take_turns_and_the_first_call_is_kept_apart():
     class Bar:
         update = staticmethod(lambda: None)
 
-    first, medians = benchmarks.in_turn([subject("A", [9, 1, 2, 6]), subject("B", [8, 3, 5, 4])], 3, Bar)
+    first, medians, faults = benchmarks.in_turn([subject("A", [9, 1, 2, 6]), subject("B", [8, 3, 5, 4])], 3, Bar)
     assert "".join(calls) == "ABABABAB"
-    assert (first, medians) == ([9, 8], [2, 4])
+    assert (first, medians, faults) == ([9, 8], [2, 4], ["", ""])
 
 
 def test_speed_has_a_row_for_each_task(tmp_path, capsys):
@@ -153,3 +153,48 @@ def test_figures_that_cannot_be_kept_are_told_before_anything_is_measured(tmp_pa
     said = capfd.readouterr()
     assert end.value.code == 2 and not said.out
     assert said.err.startswith(f"error: {place}: cannot be written (") and said.err.endswith("another place\n")
+
+
+class Stub(contextlib.nullcontext):
+    """Something that is measured at once: PyTorch's side fails at its second run, as timm with Pillow 13 may."""
+
+    def __init__(self, build, **arguments):
+        super().__init__(self)
+        self.fails, self.runs = build in (benchmarks.torch_data, benchmarks.torch_network), 0
+
+    def __call__(self):
+        self.runs += 1
+        if self.fails and self.runs == 2:
+            raise ValueError("ValueError: bits must be between 1 and 8")
+        return 5.0
+
+    def peak(self):
+        assert not self.fails
+        return 1.0
+
+
+@pytest.mark.parametrize("words, key", [(["data", "{}/train", "--batch", "4", "--size", "32"], "images/s"),
+                                        (["--models", "twins_svt_small", "--tasks", "forward"], "seconds")])
+def test_a_side_that_fails_is_told_and_the_figure_of_the_other_stays(folder, tmp_path, capsys, monkeypatch, words, key):
+    monkeypatch.setattr(bench, "Subject", Stub)
+    monkeypatch.setattr(bench, "torch_installed", lambda: True)
+    rows = figures(tmp_path, *(word.format(folder) for word in words))["rows"]
+    assert rows[0][key] == 5.0
+    assert "PyTorch, timm: not measured: ValueError: bits must be between 1 and 8" in rows[-1]["fault"]
+    assert rows[-1]["fault"] in capsys.readouterr().out
+    assert rows[-1].get("images/s" if key == "images/s" else "timm") is None
+
+
+def test_a_size_that_fails_leaves_the_figures_of_the_others(tmp_path, monkeypatch):
+    class Small(Stub):
+        def __init__(self, build, size, **arguments):
+            super().__init__(build)
+            self.fails, self.size = size == 96, size
+
+        def __call__(self):
+            return super().__call__() * self.size
+
+    monkeypatch.setattr(bench, "Subject", Small)
+    found = figures(tmp_path, "size", "--models", "twins_svt_nano", "--sizes", 64, 96, 128)
+    assert [row["seconds"] for row in found["rows"]] == [320, None, 640]
+    assert found["powers"]["twins_svt_nano"]["seconds"] == pytest.approx(0.5)

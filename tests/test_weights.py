@@ -202,6 +202,6 @@ def test_a_folder_is_no_checkpoint(tmp_path):
 
 def test_another_number_of_classes_is_said(tmp_path):
     twins_lib.save_weights(fresh(1, num_classes=5)[0], tmp_path / "five.ckpt")
-    with pytest.raises(ValueError, match="all but the head fits, which has another number of classes; 2 of another shape: "
-                                         r"head.bias \(5,\) instead of \(10,\)"):
+    with pytest.raises(ValueError, match="all but the head fits, which has another number of classes; 2 of another "
+                                         r"shape: head.bias \(5,\) instead of \(10,\)"):
         twins_lib.load_weights(fresh(2)[0], tmp_path / "five.ckpt")

@@ -85,11 +85,14 @@ def speed(options):
                 subjects = [stack.enter_context(Subject(mindspore_network, mode=mode, **inputs))]
                 if beside:
                     subjects.append(stack.enter_context(Subject(torch_network, **inputs)))
-                (first, *_), (seconds, *timm) = in_turn(subjects, options.runs, bar)
-                peak, *timm_peak = [subject.peak() for subject in subjects]
-            compared = {"timm": timm[0], "ratio": seconds / timm[0], "timm GB": timm_peak[0]} if beside else {}
+                (first, *_), (seconds, *timm), faults = in_turn(subjects, options.runs, bar)
+                peak, *timm_peak = peaks(subjects, faults)
+            compared = {"timm": timm[0], "timm GB": timm_peak[0]} if beside else {}
+            if beside and not any(faults):
+                compared["ratio"] = seconds / timm[0]
             report.row(model=model, task=task, mode=mode, seconds=seconds, **compared,
-                       **{"first call": first, "peak GB": peak})
+                       **{"first call": first, "peak GB": peak},
+                       **unmeasured(("twins_lib", "PyTorch, timm"), faults))
 
 
 def size(options):
@@ -106,13 +109,16 @@ def size(options):
             with contextlib.ExitStack() as stack:
                 subjects = [stack.enter_context(Subject(mindspore_network, size=side, **inputs))
                             for side in options.sizes]
-                _, seconds = in_turn(subjects, options.runs, bar)
-                peaks = [subject.peak() for subject in subjects]
+                _, seconds, faults = in_turn(subjects, options.runs, bar)
+                memory = peaks(subjects, faults)
             macs = [predict(model, side, side).macs for side in options.sizes]
-            for side, each, products, peak in zip(options.sizes, seconds, macs, peaks, strict=True):
-                report.row(model=model, side=side, seconds=each, GMACs=products / 1e9, **{"peak GB": peak})
-            pixels = [side ** 2 for side in options.sizes]
-            powers[model] = {"seconds": growth(pixels, seconds), "multiply-adds": growth(pixels, macs)}
+            for side, each, products, peak, fault in zip(options.sizes, seconds, macs, memory, faults, strict=True):
+                report.row(model=model, side=side, seconds=each, GMACs=products / 1e9, **{"peak GB": peak},
+                           **unmeasured([f"{side}x{side}"], [fault]))
+            pixels, *both = zip(*((side ** 2, *pair) for side, *pair in zip(options.sizes, seconds, macs) if pair[0]))
+            if len(pixels) < 2:
+                continue  # no power from a single size
+            powers[model] = {"seconds": growth(pixels, both[0]), "multiply-adds": growth(pixels, both[1])}
             tqdm.write(f"{model}: seconds grow as pixels^{powers[model]['seconds']:.2f}, "
                        f"multiply-adds as pixels^{powers[model]['multiply-adds']:.2f}")
     report.save(powers=powers)
@@ -131,9 +137,22 @@ def data(options):
     builds = [mindspore_data, torch_data] if torch_installed() else [mindspore_data]
     with tqdm(total=len(builds) * (1 + options.runs), unit="run", leave=False) as bar, contextlib.ExitStack() as stack:
         subjects = [stack.enter_context(Subject(build, **inputs)) for build in builds]
-        _, figures = in_turn(subjects, options.runs, bar)
-    for name, figure in zip(("twins_lib", "PyTorch, timm"), figures, strict=False):
-        report.row(loader=name, **{"images/s": figure})
+        _, figures, faults = in_turn(subjects, options.runs, bar)
+    for name, figure, fault in zip(("twins_lib", "PyTorch, timm"), figures, faults, strict=False):
+        report.row(loader=name, **{"images/s": figure}, **unmeasured([name], [fault]))
+
+
+def peaks(subjects, faults):
+    """Peak memory of each subject, GB; None for one that could not be measured."""
+    return [None if fault else subject.peak() for subject, fault in zip(subjects, faults)]
+
+
+def unmeasured(names, faults):
+    """What a row says of sides that could not be measured, told also above it; nothing if there are none."""
+    told = "; ".join(f"{name}: not measured: {fault}" for name, fault in zip(names, faults) if fault)
+    if told:
+        tqdm.write(told)
+    return {"fault": told} if told else {}
 
 
 def count(text):

@@ -165,7 +165,8 @@ def test_weights_are_found_where_trainings_put_them(tmp_path, capsys, torch, pla
         content["state_dict"] = {key: torch.zeros(1) for key in state}  # the average is taken, not this
     torch.save(content, tmp_path / name)
     convert_weights.main([str(tmp_path / name)])
-    assert_holds(tmp_path / "w.ckpt", {key: array.astype(np.float16).astype(np.float32) for key, array in state.items()})
+    half = {key: array.astype(np.float16).astype(np.float32) for key, array in state.items()}
+    assert_holds(tmp_path / "w.ckpt", half)
     assert f"taken from '{'/'.join(place)}' in the file" in capsys.readouterr().out
 
 

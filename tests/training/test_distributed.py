@@ -53,6 +53,16 @@ run(eval.main)
 """
 
 
+# With less patience than a user has, so that the test is short.
+IMPATIENT = """\
+from twins_lib import train
+from twins_lib.training import distributed
+from twins_lib.training.errors import run
+distributed.PATIENCE = 3
+run(train.main)
+"""
+
+
 def mpirun(*words):
     return ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none", sys.executable, *words]
 
@@ -254,3 +264,20 @@ def test_faults_of_a_plan(capsys, words, says):
     with pytest.raises(SystemExit) as end:
         planning.main(words)
     assert end.value.code == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_port_that_another_program_has_ends_the_start_and_is_named(root, listens):
+    (root / "impatient.py").write_text(IMPATIENT)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if listens:
+            other.listen()
+        address = "{}:{}".format(*other.getsockname())
+        command = [word if not word.startswith("--master_port") else f"--master_port={other.getsockname()[1]}"
+                   for word in map(str, msrun(root / f"logs{listens}", root / "impatient.py"))]
+        said, code = launch([*command, "--config", write_config(root), f"output={root / 'none'}"], seconds=100)
+    assert code != 0
+    assert f"error: the processes do not meet at {address} within 3 seconds" in said
+    assert f"Error: {address} is taken by another program" in said + (root / f"logs{listens}/scheduler.log").read_text()
+    assert not (root / "none").exists() and not alive("impatient.py")

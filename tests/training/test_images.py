@@ -196,7 +196,7 @@ def test_training_evaluation_and_check_tell_it(tmp_path, caplog, capsys):
     eval_command.main(["--config", "twins_svt_nano", "--checkpoint", str(weights), f"data={tmp_path}", "workers=1"])
     assert f"{tmp_path / 'val'}: left out 1 that are no images" in capsys.readouterr().out
     save_weights(create_model("twins_svt_nano", 5), weights)
-    with pytest.raises(RunError, match=rf"head.weight .*5, 256.* names twins_svt_nano, and {tmp_path}/val holds 2 cl"):
+    with pytest.raises(RunError, match=rf"head.weight .*5, 96.* names twins_svt_nano, and {tmp_path}/val holds 2 cl"):
         eval_command.main(["--config", "twins_svt_nano", "--checkpoint", str(weights), f"data={tmp_path}"])
     capsys.readouterr()
     sys.path.insert(0, str(Path(__file__).parents[2] / "data_scripts"))

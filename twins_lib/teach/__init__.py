@@ -6,6 +6,7 @@ import mindspore as ms
 import numpy as np
 
 from .ledger import Ledger
+from .places import asset, course
 from .predict import compare
 
 try:
@@ -13,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(f"{error.name} is not installed; the lessons need it, run: pip install '.[teach]'") from None
 
-__all__ = ["COLOURS", "Ledger", "begin", "compare", "photo", "show", "style"]
+__all__ = ["COLOURS", "Ledger", "asset", "begin", "compare", "course", "photo", "show", "style"]
 
 
 def begin(seed=0):

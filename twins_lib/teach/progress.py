@@ -1,11 +1,11 @@
-"""Which exercises the reader has got right: noted in one file beside the lessons, and never sent anywhere.
+"""Which exercises the reader has got right: noted in one folder beside the lessons, and never sent anywhere.
 
     python -m twins_lib.teach.progress            a table: passed, of how many, and which are open
     python -m twins_lib.teach.progress --reset    forget all of it
 
-A check that answers "right" in JupyterLab or VS Code notes its name in notebooks/.progress.json; the environment
-variable TWINS_PROGRESS names another file. Nothing is noted in a solutions notebook, nor when notebooks are run by a
-command.
+A check that answers "right" in JupyterLab or VS Code notes its name in notebooks/.progress; the environment variable
+TWINS_PROGRESS names another folder. Nothing is noted in the course's own solutions, nor when notebooks are run by a
+command. What an earlier version noted in .progress.json counts as well.
 """
 
 import argparse
@@ -16,61 +16,96 @@ import pkgutil
 import sys
 from pathlib import Path
 
-RESET = "python -m twins_lib.teach.progress --reset"
+from ..weights import CannotWrite, writing
+from .places import course
+
+silent = False  # this kernel's reader has been told that nothing is noted
 
 
-def progress_file():
-    """Where progress is kept, seen from the top of the repository as from a lesson's kernel."""
-    folder = Path("notebooks") if Path("notebooks").is_dir() else Path()
-    return Path(os.environ.get("TWINS_PROGRESS") or folder / ".progress.json")
+def progress_folder():
+    """Where progress is kept, from whatever folder it is asked: an empty file a note, so kernels share it safely."""
+    if "TWINS_PROGRESS" in os.environ:
+        named = Path(os.environ["TWINS_PROGRESS"]).expanduser()
+        return named.with_suffix("") if named.suffix == ".json" else named  # as it was named when it was a file
+    try:
+        return course() / "notebooks" / ".progress"
+    except FileNotFoundError:
+        return Path(".progress")
 
 
-def read(path):
+def read(folder):
     """The names of the checks that were passed, by lesson.
 
     Args:
-        path (Path): the file; it need not exist.
+        folder (Path): where they are noted; it need not exist.
 
     Returns:
         dict: "01" → list of names.
 
     Raises:
-        OSError, ValueError: the file cannot be read, or something else wrote it.
+        OSError: the folder cannot be read.
+        ValueError: the file of an earlier version is damaged.
     """
-    if not path.exists():
-        return {}
-    passed = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(passed, dict) or not all(isinstance(names, list) for names in passed.values()):
-        raise ValueError("it holds something else")
-    return {lesson: [str(name) for name in names] for lesson, names in passed.items()}
+    passed = {}
+    for note in sorted(folder.iterdir()) if folder.exists() else ():
+        lesson, _, name = note.name.partition(".")
+        passed.setdefault(lesson, []).append(name)
+    earlier = earlier_file(folder)
+    try:
+        noted = json.loads(earlier.read_text(encoding="utf-8")) if earlier.exists() else {}
+        for lesson, names in noted.items():
+            passed[lesson] = sorted({*passed.get(lesson, []), *names})
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"{earlier}: is damaged; rename it, and what is noted in {folder} counts") from None
+    return passed
 
 
-def read_by_a_person():
-    """Is this a lesson that somebody has open? Jupyter's server and VS Code name the notebook to its kernel."""
+def earlier_file(folder):
+    """The file in which an earlier version kept all notes."""
+    return folder.with_name(folder.name + ".json")
+
+
+def opened_notebook():
+    """The notebook that somebody has open, as Jupyter's server or VS Code names it to its kernel; None if none does."""
     in_vs_code = vars(sys.modules["__main__"]).get("__vsc_ipynb_file__")  # its kernels know no JPY_SESSION_NAME
-    notebook = Path(in_vs_code or os.environ.get("JPY_SESSION_NAME", ""))
-    return notebook.name != "" and "solutions" not in notebook.parts
+    named = in_vs_code or os.environ.get("JPY_SESSION_NAME")
+    return Path.cwd() / named if named else None
+
+
+def is_solution(notebook):
+    """Is it one of the course's own solutions? A folder of the reader's that is called so counts as any other."""
+    return notebook.parent.name == "solutions" and notebook.parent.parent.name in ("notebooks", "zh")
+
+
+def in_a_kernel():
+    """Does a kernel run this, and no test or `make refresh`, which set this variable?"""
+    kernels = sys.modules.get("ipykernel.kernelapp")
+    return bool(kernels and kernels.IPKernelApp.initialized()) and "PYTEST_CURRENT_TEST" not in os.environ
 
 
 def note(check):
-    """Note that a check was passed, if a person passed it; a file that does not work costs one sentence, no more.
+    """Note that a check was passed, if a person passed it; a folder that does not work costs one sentence, no more.
 
     Args:
         check (function): the check, of a module twins_lib.teach.checks.lesson_NN.
     """
-    lesson = check.__module__.rpartition("lesson_")[2]
-    if not read_by_a_person():
+    global silent
+    notebook = opened_notebook()
+    if notebook is None:
+        if in_a_kernel() and not silent:
+            print("(Not noted: neither Jupyter nor VS Code named this notebook, so a command may be running it.)")
+            silent = True
         return
-    path = progress_file()
+    if is_solution(notebook):
+        return
+    lesson = check.__module__.rpartition("lesson_")[2]
+    folder = progress_folder()
     try:
-        passed = read(path)
-        if check.__name__ not in passed.get(lesson, []):
-            passed.setdefault(lesson, []).append(check.__name__)
-            unfinished = path.with_name(path.name + ".unfinished")
-            unfinished.write_text(json.dumps(passed, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            unfinished.replace(path)
-    except (OSError, ValueError) as error:
-        print(f"(Not noted, because {path} does not work: {error}. To begin anew: {RESET})")
+        with writing(folder, "set TWINS_PROGRESS to a folder of yours to keep notes"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{lesson}.{check.__name__}").touch()
+    except CannotWrite as fault:
+        print(f"(Not noted. {fault})")
 
 
 def exercises():
@@ -85,13 +120,12 @@ def exercises():
 
 
 def show():
-    """Print a table of what was passed, or one sentence if the file does not work."""
-    path = progress_file()
+    """Print a table of what was passed, or one sentence if the notes cannot be read."""
+    folder = progress_folder()
     try:
-        passed = read(path)
-    except (OSError, ValueError) as error:
-        print(f"{path} does not work: {error}. To begin anew: {RESET}")
-        return
+        passed = read(folder)
+    except (OSError, ValueError) as fault:
+        return f"{folder}: cannot be read ({fault.strerror})" if isinstance(fault, OSError) else str(fault)
     right, total = 0, 0
     print("lesson   passed")
     for lesson, names in exercises().items():
@@ -99,6 +133,8 @@ def show():
         print(row(lesson, len(names) - len(left), len(names)) + ("   open: " + ", ".join(left) if left else ""))
         right, total = right + len(names) - len(left), total + len(names)
     print(row("all", right, total))
+    if not right:
+        print(f"Noted in {folder}, in JupyterLab and in VS Code, but not in the course's own solutions.")
 
 
 def row(name, right, total):
@@ -111,12 +147,14 @@ def main(arguments=None):
     parser.add_argument("--reset", action="store_true", help="forget which exercises were passed")
     if not parser.parse_args(arguments).reset:
         return show()
-    path = progress_file()
+    folder = progress_folder()
     try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        return f"{path} cannot be removed: {error}"
-    print(f"No exercise is noted any more ({path} is gone).")
+        for note in folder.iterdir() if folder.exists() else ():
+            note.unlink()
+        earlier_file(folder).unlink(missing_ok=True)
+    except OSError as fault:
+        return f"{folder}: cannot be emptied ({fault.strerror})"
+    print(f"No exercise is noted any more ({folder} is empty).")
 
 
 if __name__ == "__main__":

@@ -204,16 +204,27 @@ def in_turn(subjects, runs, bar):
     """First and median figure of each subject: all once, then `runs` times A B A B.
 
     Returns:
-        (list of first figures, list of medians).
-    """
-    def ask(subject):
-        figure = subject()
-        bar.update()
-        return figure
+        (list of first figures, list of medians, list of sentences on why there are none, "" where there are).
 
-    first = [ask(subject) for subject in subjects]
-    rounds = [[ask(subject) for subject in subjects] for _ in range(runs)]
-    return first, np.median(rounds, axis=0).tolist()
+    Raises:
+        ValueError: the first subject's sentence, if none of them could be measured.
+    """
+    faults = [""] * len(subjects)
+
+    def ask(k):
+        bar.update()
+        try:
+            return float("nan") if faults[k] else subjects[k]()
+        except (ValueError, SystemExit) as fault:
+            faults[k] = str(fault)
+            return float("nan")
+
+    rounds = [[ask(k) for k in range(len(subjects))] for _ in range(1 + runs)]
+    if all(faults):
+        raise ValueError(faults[0])
+    first, medians = ([None if fault else figure for figure, fault in zip(figures, faults)]
+                      for figures in (rounds[0], np.median(rounds[1:], axis=0).tolist()))
+    return first, medians, faults
 
 
 def growth(pixels, seconds):

@@ -1,5 +1,6 @@
 """Several processes that train as one: `msrun` or `mpirun` starts them, here they meet (lesson 10)."""
 
+import errno
 import os
 import re
 import socket
@@ -52,7 +53,7 @@ def start(device="CPU"):
         return 0, 1
     if os.environ.get("MS_ROLE") == "MS_SCHED":
         _schedule()
-    communication.init()
+    _meet()
     return communication.get_rank(), communication.get_group_size()
 
 
@@ -69,6 +70,29 @@ def _reason(said):
     """What MindSpore says of the first library that it could not load, in brackets; "" if it says nothing of any."""
     found = re.search(r"Load dynamic library: \S+ failed\. (.+)", said)
     return f" ({found[1].strip()})" if found else ""
+
+
+def _meet():
+    """Join the other processes; RunError, naming the address, if they are not there within PATIENCE seconds.
+
+    A longer patience is asked for with msrun's --cluster_time_out, which is 600 unless it is given.
+    """
+    asked_for = os.environ.get("MS_TOPO_TIMEOUT", "600")
+    seconds = str(PATIENCE) if asked_for == "600" else asked_for
+    os.environ["MS_TOPO_TIMEOUT"] = seconds
+    try:
+        communication.init()
+    except RuntimeError as fault:
+        if "not successfully spawned" not in str(fault):
+            raise RunError(f"the processes cannot be joined at {_address()} ({str(fault).splitlines()[0]})") from None
+        raise RunError(f"the processes do not meet at {_address()} within {seconds} seconds: one of them has not "
+                       "started, or another program has this address; see what each printed, or give msrun another "
+                       "--master_port") from None
+
+
+def _address():
+    """Where the scheduler listens, as host:port."""
+    return f"{os.environ.get('MS_SCHED_HOST', '127.0.0.1')}:{os.environ.get('MS_SCHED_PORT', '?')}"
 
 
 def sum_over_processes(values, world):
@@ -139,7 +163,8 @@ def _wait_for_scheduler():
             return socket.create_connection(address, timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
-                raise RunError(f"the scheduler on port {address[1]} does not answer; start the run again") from None
+                raise RunError(f"the scheduler at {_address()} does not answer within {PATIENCE} seconds; "
+                               "start the run again") from None
             time.sleep(0.1)
 
 
@@ -154,6 +179,13 @@ def _schedule():
 
     msrun shows of the scheduler's log the lines that say Error.
     """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((os.environ["MS_SCHED_HOST"], int(os.environ["MS_SCHED_PORT"])))
+        except OSError as fault:
+            if fault.errno == errno.EADDRINUSE:
+                sys.exit(f"Error: {_address()} is taken by another program; give msrun another --master_port")
     try:
         communication.init()
     except RuntimeError as fault:

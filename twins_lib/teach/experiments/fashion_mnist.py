@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-FOLDER = Path(__file__).resolve().parents[1] / "data" / "fashion_mnist"
+FOLDER = Path(__file__).resolve().parents[3] / "data" / "fashion_mnist"
 CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 # File name: shape of the array in it, SHA-256 of the file unpacked. Debian packs the same bytes with another gzip
