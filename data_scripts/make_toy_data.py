@@ -4,8 +4,8 @@
 Two forms:
     npz   one file with the arrays: images, labels and, if there are any, marks; or images and masks
     png   one picture a file. Labelled sets as FOLDER/CLASS/00000.png, the layout image folders have everywhere;
-          far_pairs and borders with marks.csv beside; scenes and enclosures as FOLDER/images/00000.png and
-          FOLDER/masks/00000.png
+          far_pairs, borders, sides and matches with marks.csv beside; scenes and enclosures as
+          FOLDER/images/00000.png and FOLDER/masks/00000.png
 
 The same arguments give the same pixels on every machine; the checksum printed at the end says so.
 A second run finds its work done; after a stop, the same command starts over. Nothing else in the folder is touched.
@@ -31,7 +31,8 @@ from twins_lib.weights import CannotWrite, place, write_whole, writing  # noqa: 
 
 CLASSES = {
     "far_pairs": ("different", "same"), "textures": toy.TEXTURES, "corners": toy.CORNERS,
-    "borders": ("apart", "touching"), "shapes": toy.SHAPES, "silhouettes": toy.SHAPES,
+    "borders": ("apart", "touching"), "sides": ("left", "right"), "matches": ("none", "one"),
+    "shapes": toy.SHAPES, "silhouettes": toy.SHAPES,
     "scenes": toy.SCENES, "enclosures": toy.ENCLOSURES,
 }
 MASKED = ("scenes", "enclosures")  # a class for each pixel

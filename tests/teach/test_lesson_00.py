@@ -1,5 +1,6 @@
 """The checks of lesson 00 against planted answers, wrong and right."""
 
+import numpy as np
 import pytest
 
 from twins_lib.teach.checks import lesson_00 as check
@@ -24,6 +25,7 @@ STRIDES = (4, 8, 16, 32)
     (check.shape_of_stage_4, (8, 512, 7, 7), "7×7"),
     (check.shape_of_stage_4, (512, 2, 3), "3 numbers"),
     (check.grids, lambda h, w: [(h // s, w // s) for s in STRIDES], "right"),
+    (check.grids, lambda h, w: np.array([h, w]) // np.array(STRIDES)[:, None], "right"),
     (check.grids, lambda h, w: [(w // s, h // s) for s in STRIDES], "swapped"),
     (check.grids, lambda h, w: [(h / s, w / s) for s in STRIDES], "use //"),
     (check.grids, lambda h, w: [(h // 4, w // 4)], "1 grids"),

@@ -6,6 +6,20 @@ import pytest
 from twins_lib.teach.checks import lesson_03 as check
 
 
+@pytest.mark.parametrize("matrix, told", [
+    ([[10, 0], [0, 10]], "right"),
+    (np.diag([3.0, 3.0]) - 5, "right"),
+    ([[1, 0], [0, 1]], "red spends 62%"),
+    ([[0, 10], [10, 0]], "exchange the two columns"),
+    ([[10, 0], [10, 0]], "blue does not find blue"),
+    ([[0, 10], [0, 10]], "red does not find red"),
+    ([[1, 1], [1, 1]], "equal scores"),
+    ([1, 0, 0, 1], "the shape is (4,)"),
+])
+def test_find_my_colour(matrix, told):
+    assert told in check.find_my_colour.judge(matrix)[1]
+
+
 @pytest.mark.parametrize("full, lsa, told", [
     (157_351_936, 9_834_496, "right"),
     (157_351_936 // 2, 9_834_496, "full attention: there are two products"),

@@ -19,6 +19,16 @@ def test_an_open_answer_is_not_wrong():
     assert double_it.judge(None) == double_it.judge(stub) == ("open", "… double it: not answered yet")
 
 
+def test_half_an_answer_is_counted():
+    @exercise
+    def two_numbers(first, second):
+        require((first, second) == (1, 2), "other numbers")
+
+    assert two_numbers.judge(1, None) == ("open", "… two numbers: 1 of 2 answered, the rest is still None")
+    assert two_numbers.judge(None, None) == ("open", "… two numbers: not answered yet")
+    assert two_numbers.judge(1, 2)[0] == "right"
+
+
 def test_a_wrong_answer_gets_its_diagnosis():
     assert double_it.judge(lambda x: x + 1) == ("wrong", "✘ double it: 2 must become 4")
 

@@ -19,6 +19,8 @@ CHECKSUMS = {
     "textures": "2f61ddb6b54c167b9feb815057b12d5ad9e5401637bac024bccf3fa80000aac0",
     "corners": "628c2ce19db9a93654e245ee9851e1819fe1e1864891e99c85bd3e2e64193bbd",
     "borders": "e9a34125af663fe50f4d60fe912f3d94bf67dce1599bf33ea5d694ce4209ece6",
+    "sides": "b527a0dcc8cbcf16f0b14ebae4aaffaf18ae1b1d66bd76c534fdca00dc694376",
+    "matches": "8128d152d5b8d5214499c60591a761a63f4e3017880e0fa43290b224bb73a2a4",
     "shapes": "0c296b3585824104728e0bcd18ce86ab9242a5fa8f553dc7489331925c6500d1",
     "silhouettes": "9fee979964165d03221e7bfc063adcbf0e7abeef1f947d7e717e5f092a22f421",
     "scenes": "d4c6d75313e1eef8fc97afc0f0fba8579ce932c89ea3af9ba90f2f4fb14b0c08",
@@ -33,7 +35,8 @@ def test_the_same_bytes_on_every_machine(name):
     assert made[0].shape == (20, *made[0].shape[1:3], 3) and made[0].dtype == np.uint8
 
 
-@pytest.mark.parametrize("name", ["far_pairs", "textures", "corners", "borders", "shapes", "silhouettes"])
+@pytest.mark.parametrize("name", ["far_pairs", "textures", "corners", "borders", "sides", "matches", "shapes",
+                                  "silhouettes"])
 def test_classes_are_balanced_in_random_order_and_seeds_differ(name):
     draw = getattr(toy, name)
     images, labels = draw(60, 1)[:2]
@@ -115,6 +118,29 @@ def test_borders_reach_every_place_equally():
         assert abs(counts - expected).max() < 5 * np.sqrt(expected)
 
 
+def test_sides_answer_is_where_orange_stands_and_its_place_says_nothing():
+    images, labels, marks = toy.sides(2000, 12, 20)
+    blue, orange = toy.PAIR_COLOURS
+    for image, label, (row, column) in zip(images, labels, marks, strict=True):
+        assert np.array_equal(image[row * 4, column * 4], blue)
+        assert np.array_equal(image[row * 4, (column + (1 if label else -1)) * 4], orange)
+    assert coloured(images).sum() == 2000 * 32
+    assert set(marks[:, 1]) == {1, 2, 3}
+    for column in (1, 2, 3):
+        chosen = labels[marks[:, 1] == column]
+        assert abs(chosen.mean() - 0.5) < 4 * 0.5 / np.sqrt(len(chosen))
+
+
+def test_matches_answer_is_another_token_of_that_colour_and_there_is_one_at_most():
+    images, labels, marks = toy.matches(200, 13)
+    for image, label, (row, column) in zip(images, labels, marks, strict=True):
+        tokens = image[::4, ::4]
+        same = (tokens == tokens[row, column]).all(-1)
+        assert same.sum() == 1 + label
+        assert np.isin(np.argwhere(same) // 4, (row // 4, column // 4)).all()
+        assert (image[row * 4 + 1:row * 4 + 3, column * 4 + 1:column * 4 + 3] == 255).all()
+
+
 def test_shapes_fit_their_radius_at_every_tilt():
     for name in toy.SHAPES:
         for tilt in toy.TILTS:
@@ -167,6 +193,9 @@ def test_enclosures_ground_is_alike_inside_and_outside():
     (lambda: toy.textures(4, 0, window=12), "window=12: must be a multiple of 8"),
     (lambda: toy.corners(4, 0, size=60), "size=60: must be a multiple of 8"),
     (lambda: toy.borders(4, 0, size=16), "size=16: must be a multiple of 4 pixels and at least 20"),
+    (lambda: toy.sides(4, 0, size=16), "size=16: must be a multiple of 4 pixels and at least 20"),
+    (lambda: toy.matches(4, 0, size=40), "size=40: must be a multiple of 16"),
+    (lambda: toy.matches(4, 0, window=6), "window=6: must be a multiple of 4 pixels and at least 8"),
     (lambda: toy.shapes(0, 0), "n=0: ask for at least 1 image"),
     (lambda: toy.scenes(4, 0, size=30), "size=30: must be"),
     (lambda: toy.enclosures(4, 0, size=32), "size=32: must be a multiple of 4 pixels and at least 64"),

@@ -22,16 +22,20 @@ def require(condition, diagnosis):
 def exercise(check):
     """Make a check tell its verdict in one line: not answered yet, a diagnosis, or right.
 
-    An answer is open while it is None or a function that still raises NotImplementedError. Any other error of the
-    reader's own function is a wrong answer, and the line names it. The decorated check prints its line and, if the
+    An answer is open while it is None or a function that still raises NotImplementedError; of several, as long as one
+    of them is None, and the line counts them. Any other error of the reader's own function is a wrong answer, and the
+    line names it. The decorated check prints its line and, if the
     answer is right, has it noted (see `progress`); its `judge` returns (verdict, line) instead, the verdict being
     "open", "wrong" or "right". Its `counts` says that it is an exercise of the lesson.
     """
     name = check.__name__.replace("_", " ")
 
     def judge(*answer):
+        given = sum(part is not None for part in answer)
+        if 0 < given < len(answer):
+            return "open", f"… {name}: {given} of {len(answer)} answered, the rest is still None"
         try:
-            if any(part is None for part in answer):
+            if not given:
                 raise NotImplementedError
             check(*answer)
         except NotImplementedError:

@@ -1,5 +1,7 @@
 """Checks of lesson 00, start here."""
 
+from numbers import Integral
+
 from ..check import exercise, require
 
 
@@ -41,7 +43,7 @@ def grids(function):
         found = [tuple(grid) for grid in function(height, width)]
         wanted = [(height // s, width // s) for s in (4, 8, 16, 32)]
         require(len(found) == 4, f"{len(found)} grids; there are four stages")
-        require(all(isinstance(side, int) for grid in found for side in grid),
+        require(all(isinstance(side, Integral) for grid in found for side in grid),
                 "a count of tokens is a whole number: use // instead of /")
         require(height == width or found != [grid[::-1] for grid in wanted],
                 f"rows and columns are swapped for {height}×{width}")

@@ -74,7 +74,7 @@ def blindness(function):
         return x + np.roll(x, 1, axis=0)
 
     verdicts = [bool(function(part, tokens)) for part in
-                (attention, np.tanh, lambda x: attention(x + place), neighbours)]
+                (attention, np.tanh, lambda x: attention(x + place), neighbours, lambda x: x[::-1])]
     require(any(verdicts), "it calls attention without position not blind; "
                            "compare part(tokens[order]) with part(tokens)[order]")
     require(not all(verdicts), "it calls everything blind: "
@@ -83,3 +83,5 @@ def blindness(function):
     require(verdicts[0], "it calls attention without position not blind; allow for rounding (np.allclose)")
     require(not verdicts[2], "it calls attention with a table of positions blind: the table must not be shuffled along")
     require(not verdicts[3], "it calls a part blind that adds to each token the one before it")
+    require(not verdicts[4], "it calls a part blind that turns the order of the rows round: the same numbers must come "
+                             "out in the same rows; sorting, adding up or taking a norm hides in which row they stand")

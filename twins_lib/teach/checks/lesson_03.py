@@ -9,6 +9,25 @@ _FULL, _LSA = 2 * _N * _N * _C, 2 * _N * _KEYS * _C
 
 
 @exercise
+def find_my_colour(matrix):
+    """Queries by which red finds red and blue finds blue; keys are (1, 0) for red and (0, 1) for blue."""
+    matrix = np.asarray(matrix, float)
+    require(matrix.shape == (2, 2), f"the shape is {matrix.shape}; W has two rows of two numbers")
+    shares = np.exp(matrix - matrix.max(1, keepdims=True)) * (3, 5)  # three red tokens, five blue ones
+    red, blue = (shares / shares.sum(1, keepdims=True)).diagonal()
+    right, wrong = matrix.diagonal(), matrix[:, ::-1].diagonal()
+    require((right != wrong).any(), "red and blue get equal scores, so every token looks everywhere")
+    require((right > wrong).any(), "red finds blue and blue finds red: exchange the two columns")
+    require(right[0] > wrong[0], "blue finds blue, red does not find red yet: look at the first row")
+    require(right[1] > wrong[1], "red finds red, blue does not find blue yet: look at the second row")
+    require(min(red, blue) > 0.9, f"the right direction: red spends {red:.0%} of its attention on red "
+                                  f"and blue {blue:.0%} on blue; larger numbers make it more than 90 %")
+
+
+find_my_colour.counts = False   # the lesson itself answers it
+
+
+@exercise
 def second_stage(full_macs, lsa_macs):
     """Multiply-adds of the attention products in stage 2 of Twins-SVT-S, full and in windows."""
     require(full_macs != _FULL // 2, "full attention: there are two products, scores and weights times v")

@@ -7,6 +7,8 @@ Classes are balanced and in random order. Two seeds give two independent sets, f
     textures    which texture fills one window?                       local attention is enough
     corners     in which quarter of the image is the square?          needs to know where (lesson 02)
     borders     does the token touch the border?                      needs to know where, at any size (lesson 02)
+    sides       is orange on the right or on the left of blue?        needs to know who is a neighbour (lesson 02)
+    matches     has another token of its window the same colour?      needs every single token near by (lesson 04)
     shapes      which of ten shapes, among clutter?                   a first real training run (lesson 06)
     silhouettes which of the ten, light on black?                     learned in a minute (lesson 06)
     scenes      which class is each pixel?                            segmentation (lesson 09)
@@ -281,6 +283,80 @@ def borders(n, seed, size=32):
         along, side = near + rng.integers(last - 2 * near), rng.integers(4)
         row, column = ((near, along), (along, last - near), (last - near, last - along), (last - along, near))[side]
         _square(image, row, column, 1, _two_colours(rng)[0])
+        images.append(image)
+        marks.append((row, column))
+    return np.array(images, np.uint8), labels, np.array(marks, np.int32)
+
+
+def sides(n, seed, size=32):
+    """A blue and an orange token side by side on grey: is the orange one on the right of the blue one?
+
+    The blue token lies anywhere but in the first or the last column, so its place says nothing. The tokens of a
+    picture of one class, shuffled, could as well be those of the other: without position no network can be right more
+    often than half the time.
+
+    Args:
+        n (int): images.
+        seed (int): of the generator.
+        size (int): side of the images in pixels, a multiple of 4, at least 20.
+
+    Returns:
+        images uint8 (n, size, size, 3); labels int32 (n,), 1 when orange is on the right, else 0;
+        marks int32 (n, 2), row and column of the blue token on the grid of 4×4-pixel patches.
+
+    Raises:
+        ValueError: n or size outside their ranges.
+    """
+    rng = _start(n, seed, size, PATCH, 5 * PATCH)
+    labels = _balanced(rng, n, 2)
+    side = size // PATCH
+    images, marks = [], []
+    for label in labels:
+        image = _mosaic(rng, size)
+        row, blue = rng.integers(side), 1 + rng.integers(side - 2)
+        orange = blue + 1 if label else blue - 1
+        for column, colour in zip((blue, orange), PAIR_COLOURS, strict=True):
+            _square(image, row, column, 1, colour)
+        images.append(image)
+        marks.append((row, blue))
+    return np.array(images, np.uint8), labels, np.array(marks, np.int32)
+
+
+def matches(n, seed, size=48, window=16):
+    """One window of coloured tokens on grey: has another one the colour of the token with the white dot?
+
+    If so, exactly one has it. The colours of the others are drawn at random, so how often a colour other than
+    that of the dotted token appears says nothing.
+
+    Args:
+        n (int): images.
+        seed (int): of the generator.
+        size (int): side of the images in pixels, a multiple of `window`.
+        window (int): side of a window in pixels, a multiple of 4, at least 8.
+
+    Returns:
+        images uint8 (n, size, size, 3); labels int32 (n,), 1 when another one has its colour, else 0;
+        marks int32 (n, 2), row and column of the dotted token on the grid of 4×4-pixel patches.
+
+    Raises:
+        ValueError: n, size or window outside their ranges.
+    """
+    if window % PATCH or window < 2 * PATCH:
+        raise ValueError(f"window={window}: must be a multiple of {PATCH} pixels and at least {2 * PATCH}")
+    rng = _start(n, seed, size, window, window)
+    labels = _balanced(rng, n, 2)
+    w, palette = window // PATCH, PALETTE[1:]
+    images, marks = [], []
+    for label in labels:
+        image = _mosaic(rng, size)
+        places = rng.integers(size // window, size=2) * w + np.stack(divmod(rng.permutation(w * w), w), 1)
+        mine = rng.integers(len(palette))
+        colours = (mine + 1 + rng.integers(len(palette) - 1, size=w * w)) % len(palette)
+        colours[:1 + label] = mine
+        for (row, column), colour in zip(places, colours, strict=True):
+            _square(image, row, column, 1, palette[colour])
+        row, column = places[0]
+        image[row * PATCH + 1:row * PATCH + 3, column * PATCH + 1:column * PATCH + 3] = 255
         images.append(image)
         marks.append((row, column))
     return np.array(images, np.uint8), labels, np.array(marks, np.int32)
