@@ -9,6 +9,13 @@ from pathlib import Path
 
 import pytest
 
+# Each of pytest-xdist's processes, and the kernels and programs that it starts, keeps to its share of the cores.
+# Otherwise the threads of one wait, busily, for cores that the other's hold: 68 s instead of 43 for four files on two.
+if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_setaffinity"):
+    worker, workers = os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"), os.environ["PYTEST_XDIST_WORKER_COUNT"]
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[int(worker)::int(workers)] or cores)
+
 import twins_lib  # noqa: F401  sets what must be set before MindSpore is imported
 import mindspore as ms
 
