@@ -36,6 +36,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from twins_lib import VARIANTS, create_model, load_torch_state, save_weights  # noqa: E402
 from twins_lib.training.errors import run  # noqa: E402
+from twins_lib.training.names import names_kept_with  # noqa: E402
 from twins_lib.weights import CannotWrite, kind_of, place, read_safetensors, torch_name, unwrapped, writing  # noqa: E402
 
 PLACES = ("state_dict_ema", "model_ema", "state_dict", "model")  # where trainings put weights; averages come first
@@ -157,6 +158,8 @@ def convert(source, output, name=None):
         "command": shlex.join(["python", "data_scripts/convert_weights.py", source.name, output.name, "--model", name]),
         "renamed": {torch_name(p.name): p.name for p in parameters if torch_name(p.name) != p.name},
     }
+    if names := names_kept_with(source):  # of a run
+        card["classes"] = names
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
     save_weights(model, output, card)

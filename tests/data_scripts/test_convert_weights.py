@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import twins_lib
+from twins_lib.training.names import names_kept_with
 from twins_lib.weights import torch_name
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "data_scripts"))
@@ -201,9 +202,11 @@ def test_a_checkpoint_of_a_run_is_converted(tmp_path):
     twins_lib.load_torch_state(model, state)
     arrays = {p.name: p.asnumpy() for p in model.get_parameters()}
     arrays |= {f"adam_m.{name}": array + 1 for name, array in arrays.items()}
-    save_file(arrays, tmp_path / "epoch-0001-step-000000.safetensors")
+    names = [f"class {k}" for k in range(10)]
+    save_file(arrays, tmp_path / "epoch-0001-step-000000.safetensors", {"extra": json.dumps({"classes": names})})
     convert_weights.main([str(tmp_path / "epoch-0001-step-000000.safetensors"), str(tmp_path / "w.ckpt")])
     assert_holds(tmp_path / "w.ckpt", state)
+    assert names_kept_with(tmp_path / "w.ckpt") == names
     assert "w.ckpt: neither .safetensors nor a file of PyTorch; a MindSpore .ckpt needs no conversion" in refusal(
         tmp_path / "w.ckpt", tmp_path / "again.ckpt")
     assert "give the output another name" in refusal(tmp_path / "w.ckpt")

@@ -301,8 +301,23 @@ def test_workers_change_no_byte_and_leave_no_process(root):
 
 
 def test_a_full_shared_memory_changes_nothing(root, monkeypatch):
+    whole = epoch_of(root)
+    monkeypatch.setattr(batch_module, "free_shared_memory", lambda: 2 * batch_module.LEAST)
+    assert_same(whole, epoch_of(root, workers=2))
+
+
+def test_without_shared_memory_a_thread_reads_and_it_is_said_once(root, monkeypatch, caplog):
+    whole = epoch_of(root)
     monkeypatch.setattr(batch_module, "free_shared_memory", lambda: 0)
-    assert_same(epoch_of(root), epoch_of(root, workers=2))
+    batch_module.warn_once.cache_clear()
+    children = {child.pid for child in psutil.Process().children()}
+    batches = iter(train_batches(ImageFolder(root), batch_size=4, image_size=16, seed=0, epoch=0, workers=2))
+    next(batches)
+    assert {child.pid for child in psutil.Process().children()} == children
+    assert_same(whole, epoch_of(root, workers=2))
+    assert [record.getMessage() for record in caplog.records] == [
+        "/dev/shm is missing, full or read-only, so images are read in one thread and not by workers; give a container "
+        "--shm-size=1g, say"]
 
 
 def test_a_restart_in_the_middle_changes_no_byte(root):

@@ -203,7 +203,7 @@ def test_unreadable_image_is_named_and_counted_or_fatal(root, tmp_path, capfd):
     (["data=nowhere"], "error: nowhere/train: no such folder"),
     (["batch_size=6", "accumulate=2"], "error: batch_size 6: must be a multiple of 4"),
     (["batch_size=64", "output=elsewhere"], "12 training images do not fill one batch of 64; use a smaller batch_size"),
-    (["device=Ascend"], "error: device Ascend: MindSpore finds none here; write device=CPU precision=O0"),
+    (["device=Ascend"], "error: device Ascend: MindSpore finds none here"),
     ([], "holds a run already; go on with --resume, or choose another output=..."),
     (["--resume", "model=twins_pcpvt_nano"], "belongs to another network"),
 ])
@@ -223,8 +223,7 @@ def test_faults_of_evaluation(root, tmp_path, capfd):
     save_weights(create_model("twins_svt_tiny", 8), tmp_path / "other.ckpt")
     assert told("nowhere.ckpt") == (2, "error: nowhere.ckpt: no such checkpoint")
     (tmp_path / "x.pth").write_bytes(b"anything")
-    assert told(tmp_path / "x.pth")[1].endswith(
-        "x.pth: a PyTorch file: convert it with data_scripts/convert_weights.py")
+    assert "x.pth: not a readable MindSpore checkpoint" in told(tmp_path / "x.pth")[1]
     assert told(half)[0] == 2 and "not a readable MindSpore checkpoint" in told(half)[1]
     code, line = told(tmp_path / "other.ckpt")
     assert code == 2 and "not the weights of this network" in line and "head.weight (8, 16) instead of (3, 16)" in line

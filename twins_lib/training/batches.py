@@ -5,8 +5,11 @@ the number of workers, nor the number of devices that share the global batch, no
 changes a byte of what is trained on.
 """
 
+import functools
+import logging
 import os
 import shutil
+import sys
 import time
 
 import mindspore.dataset as ds
@@ -18,6 +21,7 @@ from .recipe import mixup_cutmix
 from .transforms import OFFICIAL, eval_transform, normalise, train_transform
 
 ORDER, IMAGE, MIX = 1, 2, 3  # what a key is for
+LEAST = 2 ** 20  # bytes of /dev/shm for the locks of one worker process
 
 
 def keyed(*key):
@@ -102,6 +106,10 @@ class Boxed:
 def rows(source, columns, workers):
     """Yield the rows of a source in order, made ahead of time by `workers` processes (a thread for 0 or 1)."""
     workers = min(max(workers, 1), os.cpu_count())  # MindSpore refuses more
+    if workers > 1 and sys.platform == "linux" and free_shared_memory() < LEAST * workers:
+        warn_once("/dev/shm is missing, full or read-only, so images are read in one thread and not by workers; "
+                  "give a container --shm-size=1g, say")
+        workers = 1
     # Each holds four rows. Other ranks may want as much, and whoever finds /dev/shm full is killed.
     boxed = workers * 4 * source.row_bytes > free_shared_memory() / 16
     before = ds.config.get_prefetch_size()
@@ -118,11 +126,13 @@ def rows(source, columns, workers):
 
 
 def free_shared_memory():
-    """Bytes free in /dev/shm; containers often have 64 MB in all."""
-    try:
-        return shutil.disk_usage("/dev/shm").free
-    except FileNotFoundError:
-        return 0
+    """Bytes free in /dev/shm, 0 where nothing can be written there; containers often have 64 MB in all."""
+    return shutil.disk_usage("/dev/shm").free if os.access("/dev/shm", os.W_OK) else 0
+
+
+@functools.cache
+def warn_once(text):
+    logging.getLogger("twins_lib").warning(text)
 
 
 class TrainBatches:

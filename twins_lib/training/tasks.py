@@ -163,9 +163,6 @@ def segmentation(config, rank=0, world=1):
     """
     train, val = (MaskFolder(config.data, split, config.reduce_zero_label) for split in ("training", "validation"))
     tell_strangers(rank, train, val)
-    if rank == 0:
-        for told in told_labels(train.classes, count_labels(train), count_labels(val)):
-            log.warning(told)
     batch = config.local_batch(world)
     model = build(config, len(train.classes))
 
@@ -178,5 +175,9 @@ def segmentation(config, rank=0, world=1):
                         figures["test_classes"], len(val.classes), ", ".join(absent))
         return figures
 
-    return assemble(config, rank, world, train, train_masks, slice(rank * batch, (rank + 1) * batch), model,
+    task = assemble(config, rank, world, train, train_masks, slice(rank * batch, (rank + 1) * batch), model,
                     validate, "test_miou")
+    if rank == 0:  # at last, because it takes some seconds
+        for told in told_labels(train.classes, count_labels(train), count_labels(val)):
+            log.warning(told)
+    return task
