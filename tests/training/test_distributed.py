@@ -55,10 +55,11 @@ run(eval.main)
 
 # With less patience than a user has, so that the test is short.
 IMPATIENT = """\
-from twins_lib import train
+from small_images import TINY
+from twins_lib import VARIANTS, train
 from twins_lib.training import distributed
 from twins_lib.training.errors import run
-distributed.PATIENCE = 3
+VARIANTS["twins_svt_tiny"], distributed.PATIENCE = TINY, 3
 run(train.main)
 """
 
