@@ -128,7 +128,7 @@ class LSA(nn.Cell):
 
 
 class GSA(nn.Cell):
-    """Global sub-sampled attention: every token attends to one key per window (paper section 3.2).
+    """Global sub-sampled attention: every token attends to one key per cell of r×r tokens (paper section 3.2).
 
     The same code is PVT's spatial-reduction attention, which Twins-PCPVT uses in every block.
 

@@ -8,19 +8,20 @@ from twins_lib.teach.checks.lesson_04 import _summaries
 
 
 @pytest.mark.parametrize("lsa, gsa, told", [
-    (64, 96, "right"), (8, 96, "side of the window"), (24, 96, "number of windows"), (49, 96, "its own window"),
-    (64, 16, "one summary"), (64, 1536, "full attention"), (64, 48, "divide both sides"),
+    (4, 16, "right"), (1, 16, "more queries"), (2, 16, "twice the columns"), (16, 16, "window stays 7×7"),
+    (49, 16, "49 for LSA"), (4, 4, "so are the cells"), (4, 8, "here they stay"), (4, 2, "2 for GSA"),
 ])
-def test_keys_of_a_query(lsa, gsa, told):
-    assert told in check.keys_of_a_query.judge(lsa, gsa)[1]
+def test_twice_the_side(lsa, gsa, told):
+    assert told in check.twice_the_side.judge(lsa, gsa)[1]
 
 
 @pytest.mark.parametrize("tokens, told", [
-    ([14, 15, 20, 21], "right"), ([12, 13, 18, 19], "numbered from 0"), ([16, 17, 18, 19], "in a row"),
-    ([8, 9, 14, 15], "down the columns"), ([0, 1, 6, 7], "middle of the second row"),
+    ([4, 9, 10, 11, 12, 13, 14], "right"), ([], "default, which pads"), (range(10, 15), "last column fills no cell"),
+    ([4, 9, 14], "last row fills no cell"), ([0, 1, 2, 3, 5, 6, 7, 8], "left over"),
+    ([5, 10, 11, 12, 13, 14, 15], "numbered from 0"), ([12, 13, 14], "mark them"),
 ])
-def test_footprint(tokens, told):
-    assert told in check.footprint_of_key_4.judge(tokens)[1]
+def test_tokens_in_no_cell(tokens, told):
+    assert told in check.tokens_in_no_cell.judge(tokens)[1]
 
 
 def without_cutting(tokens, size, weight, bias, r):
@@ -57,7 +58,7 @@ def test_best_window(answer, told):
 
 
 @pytest.mark.parametrize("exercise, answers", [
-    (check.keys_of_a_query, 2), (check.footprint_of_key_4, 1), (check.summaries, 1), (check.best_window, 1),
+    (check.twice_the_side, 2), (check.tokens_in_no_cell, 1), (check.summaries, 1), (check.best_window, 1),
 ])
 def test_an_empty_answer_is_open(exercise, answers):
     assert exercise.judge(*[None] * answers)[0] == "open"

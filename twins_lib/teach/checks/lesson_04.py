@@ -6,25 +6,29 @@ from ..check import exercise, require
 
 
 @exercise
-def keys_of_a_query(lsa_keys, gsa_keys):
-    """Keys of a query on a grid of 32×48 with w = 8 and r = 4."""
-    require(lsa_keys != 8, "8 is the side of the window; it has 8×8 tokens")
-    require(lsa_keys != 24, "24 is the number of windows; a query sees only its own")
-    require(lsa_keys == 64, f"{lsa_keys}: in LSA a query sees the tokens of its own window, and no others")
-    require(gsa_keys != 16, "16 tokens make one summary; how many summaries are there?")
-    require(gsa_keys != 32 * 48, "that is full attention; GSA has one key for each cell of 4×4 tokens")
-    require(gsa_keys == 96, f"{gsa_keys}: divide both sides of the grid by r, then multiply")
+def twice_the_side(lsa_times, gsa_times):
+    """How the products of LSA and GSA grow when the grid has twice the side and w and r stay."""
+    require(lsa_times != 1, "LSA: each query keeps its 49 keys, but there are more queries")
+    require(lsa_times != 2, "LSA: twice the rows and twice the columns make four times the queries")
+    require(lsa_times != 16, "LSA: the queries grow, the keys of a query do not: its window stays 7×7")
+    require(lsa_times == 4, f"{lsa_times} for LSA: count the queries, then the keys of each, before and after")
+    require(gsa_times != 4, "GSA: the queries are four times as many, and so are the cells: r stays 8")
+    require(gsa_times != 8, "GSA: 8 is for the pair if w and r grow with the image; here they stay")
+    require(gsa_times == 16, f"{gsa_times} for GSA: count the queries, then the keys of each, before and after")
 
 
 @exercise
-def footprint_of_key_4(tokens):
-    """Tokens under key 4 on a grid of 4×6 with r = 2."""
-    tokens = list(tokens)
-    require(tokens != [12, 13, 18, 19], "that is key 3: keys are numbered from 0")
-    require(tokens != [16, 17, 18, 19], "four tokens in a row; a cell is two rows of two")
-    require(tokens != [8, 9, 14, 15], "you counted down the columns; keys are in reading order")
-    require(sorted(tokens) == [14, 15, 20, 21],
-            f"{tokens}: three cells fit in a row of 6 tokens, so key 4 is the middle of the second row of cells")
+def tokens_in_no_cell(tokens):
+    """Tokens of a grid of 3×5 that no key summarises with r = 2."""
+    found = {int(token) for token in tokens}
+    row, column = set(range(10, 15)), {4, 9, 14}
+    require(found, "that is MindSpore's default, which pads; GSA's convolution does not, so some tokens are left over")
+    require(found != row, "the last row is right; the last column fills no cell either")
+    require(found != column, "the last column is right; the last row fills no cell either")
+    require(found != set(range(15)) - row - column, "these are the tokens that two cells hold; which are left over?")
+    require(found != {token + 1 for token in row | column}, "tokens are numbered from 0")
+    require(found == row | column,
+            f"{sorted(found)}: 2×2 cells fit once into 3 rows and twice into 5 columns; mark them, and name the rest")
 
 
 def _summaries(tokens, size, weight, bias, r, order=(0, 1, 3, 5, 2, 4)):

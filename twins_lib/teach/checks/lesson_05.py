@@ -31,7 +31,7 @@ def draw_stage(parts):
     parts = str(parts).upper().replace(" ", "")
     require(set(parts) <= set("ELGP"), "use the letters E, L, G and P only")
     require(parts != "ELGLGL", "where is the position? One PEG belongs to each stage")
-    require(parts.count("P") <= 1, "one PEG a stage is enough: it stands after the first block only")
+    require(parts.count("P") <= 1, "one PEG per stage is enough: it stands after the first block only")
     require(parts.startswith("E"), "a stage begins with its patch embedding, E")
     require(parts != "EPLGLGL", "the PEG stands after the first block, not before it")
     require(parts != "ELGLGLP", "the PEG stands after the first block, not after the last")
@@ -46,9 +46,9 @@ def drop_path_rates(rates):
     """Stochastic depth over the whole network, cut into stages."""
     depths, last = (2, 2, 10, 4), 0.2
     found = [list(stage) if np.ndim(stage) else stage for stage in rates(depths, last)]
-    require(all(np.ndim(stage) for stage in found), "one flat list: cut it into one list a stage")
+    require(all(np.ndim(stage) for stage in found), "one flat list: cut it into one list per stage")
     require([len(stage) for stage in found] == list(depths),
-            f"the lists have {[len(stage) for stage in found]} rates instead of {list(depths)}, one a block")
+            f"the lists have {[len(stage) for stage in found]} rates instead of {list(depths)}, one per block")
     flat = np.concatenate(found)
     blocks = sum(depths)
     require(not np.allclose(flat, np.concatenate([np.linspace(0, last, n) for n in depths])),
@@ -80,12 +80,13 @@ def padded_lsa_macs(macs):
     cut = 21 * 35
     require(layers not in (4 * cut * C * C, 3 * cut * C * C + N * C * C),
             "you rounded down to 21×35; padding rounds up, so that no token is lost")
-    require(layers == 3 * padded * C * C + N * C * C, f"{layers:,} in qkv and proj: 3C² a padded token, C² a real one")
+    require(layers == 3 * padded * C * C + N * C * C,
+            f"{layers:,} in qkv and proj: 3C² per padded token, C² per real one")
     require(products != padded * w * w * C, "two products: q with k, and the weights with v")
     require(products != 2 * N * w * w * C, "padded tokens ask as well: 28×42 queries, each with w² keys")
     require(products != 2 * padded * padded * C, "a query meets the w² keys of its own window, not all of them")
     require(products != 2 * padded * w * C, "a window has w·w keys, not w")
-    require(products == 2 * padded * w * w * C, f"{products:,} in products: 2w²C a padded token")
+    require(products == 2 * padded * w * w * C, f"{products:,} in products: 2w²C per padded token")
     side = 14
     wanted = (4 * side * side * C * C, 2 * side * side * w * w * C)
     require(tuple(int(n) for n in macs(side, side, C, w)) == wanted,
@@ -103,20 +104,13 @@ def broken_states(state):
     """
     turned = dict(state)
     turned["blocks.1.0.attn.proj.weight"] = np.ascontiguousarray(state["blocks.1.0.attn.proj.weight"].T)
-    renamed = {_mindspore_name(name): array for name, array in state.items()}
+    renamed = {name.replace(".weight", ".kernel"): array for name, array in state.items()}
     deeper = dict(state)
     for name in state:
         if name.startswith("blocks.2."):
             _, _, block, rest = name.split(".", 3)
             deeper[f"blocks.2.{int(block) + 2}.{rest}"] = state[name]
     return {"A": turned, "B": deeper, "C": renamed}
-
-
-def _mindspore_name(name):
-    stem, _, last = name.rpartition(".")
-    if stem.rpartition(".")[2] in ("norm", "norm1", "norm2"):
-        last = {"weight": "gamma", "bias": "beta"}[last]
-    return f"{stem}.{last}"
 
 
 @exercise
