@@ -1,54 +1,91 @@
 """The checks of lesson 06 against planted answers, wrong and right."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 
 from twins_lib.teach.checks import lesson_06 as check
-from twins_lib.teach.checks.lesson_06 import _adamw
+from twins_lib.teach.checks.lesson_06 import _adamw, _network_step
+from twins_lib.teach.experiments.runs import ASSETS
+from twins_lib.training.recipe import learning_rates
+
+
+@pytest.mark.parametrize("rate, epoch, told", [
+    (1e-3, 51, "right"), (1.2e-3, 51, "share time 0"), (6e-4, 51, "here the peak is 2e-3"),
+    (5e-4, 51, "tenths of the peak"),
+    (1e-3, 50, "epoch 1 share time 0"), (1e-3, 55, "not from the warm"), (1e-3, 56, "not from the warm"),
+    (1e-3, 6, "on the way down"), (1e-3, 40, "half of its time"),
+])
+def test_another_schedule(rate, epoch, told):
+    assert told in check.another_schedule.judge(rate, epoch)[1]
+
+
+def test_the_other_schedule_is_that_of_the_recipe():
+    curve = learning_rates(2e-3, epochs=100, warmup_epochs=10, warmup_lr=0, min_lr=0)
+    assert np.isclose(curve[6], 1e-3) and np.isclose(curve[51], 1e-3)
 
 
 @pytest.mark.parametrize("exercise, answer, told", [
-    (check.rate_of_epoch_3, 4e-4, "right"),
-    (check.rate_of_epoch_3, 6e-4, "share the first value"),
-    (check.rate_of_epoch_3, 2e-4, "that is epoch 2"),
-    (check.rate_of_epoch_3, 1e-3, "fifths of the peak"),
     (check.surviving_branches, 14.4, "right"),
     (check.surviving_branches, 12.8, "rate of the last"),
     (check.surviving_branches, 1.6, "left out"),
     (check.surviving_branches, 7.2, "two branches"),
     (check.surviving_branches, 16, "mean rate"),
-    (check.faulty_line, "A", "right"),
-    (check.faulty_line, "B", "running mean"),
-    (check.faulty_line, "D", "first round"),
+    (check.faulty_line, "B", "right"),
+    (check.faulty_line, "A", "counts from 1"),
+    (check.faulty_line, "C", "running mean"),
+    (check.faulty_line, "E", "step of Adam"),
     (check.faulty_line, "lr", "one letter"),
 ])
 def test_short_answers(exercise, answer, told):
     assert told in exercise.judge(answer)[1]
 
 
+def test_the_faulty_loop_runs_and_does_what_the_exercise_says():
+    """It walks a whole learning rate where AdamW walks lr times decay; the repaired one does what is right."""
+    lesson = json.loads((ASSETS.parent / "06_training_on_your_laptop.ipynb").read_text(encoding="utf-8"))
+    prose = "\n".join("".join(cell["source"]) for cell in lesson["cells"])
+    told = prose[prose.index("**4. Find the fault.**"):]
+    code = re.search(r"```python\n(.*?)```", told, re.DOTALL)[1]
+    for text, step in ((code, 0.01), ("\n".join(line for line in code.splitlines() if not line.endswith("# B")), 0.0)):
+        names = {"np": np, "gradients": [0.0], "lr": 0.01, "decay": 0.05}
+        exec(text + "\n    return p\n", names)
+        assert np.isclose(1 - names["train"](1.0, 0.0, 0.0), step)  # without the line nothing decays at all
+    assert np.isclose(1 - _adamw(1.0, 0.0, 0.0, 0.0, 1, 0.01, 0.05)[0], 0.0005)
+
+
 def changed(**settings):
-    return lambda *args, **named: _adamw(*args, **(named | settings))
+    return lambda *args, **named: _network_step(*args, **(named | settings))
 
 
 def corrected_moments(*args, t, **named):
-    p, m, v = _adamw(*args, t=t, **named)
-    return p, m / (1 - 0.9 ** t), v / (1 - 0.999 ** t)
+    p, m, v = _network_step(*args, t=t, **named)
+    return p, {name: one / (1 - 0.9 ** t) for name, one in m.items()}, v
 
 
 @pytest.mark.parametrize("answer, told", [
     (changed(), "right"),
+    (changed(clip="none"), "not clipped"),
+    (changed(clip="each"), "clipped alone"),
+    (changed(clip="always"), "only shortens"),
+    (changed(rule="all"), "everything decays"),
+    (changed(rule="small"), "one axis"),
+    (changed(rule="PEG"), "ask its name"),
+    (changed(rule="none"), "weight decay is missing"),
     (changed(corrected=False), "bias correction"),
     (changed(coupled=True), "through m and v"),
-    (changed(decay=0), "weight decay is missing"),
     (changed(decay=-0.2), "away from zero"),
     (changed(squared=False), "root of v"),
     (changed(lr=-0.1), "uphill"),
     (changed(beta1=0.5), "term by term"),
     (corrected_moments, "without the correction"),
-    (lambda p, g, m, v, **named: p, "three arrays"),
+    (lambda weights, *others, **named: weights, "three dicts"),
+    (lambda weights, *others, **named: ({}, {}, {}), "must have the names head.weight"),
 ])
-def test_adamw_step(answer, told):
-    assert told in check.adamw_step.judge(answer)[1]
+def test_network_step(answer, told):
+    assert told in check.network_step.judge(answer)[1]
 
 
 def target(a, b, share, num_classes, smoothing):
@@ -77,7 +114,9 @@ def test_mixed_target(answer, told):
     assert told in check.mixed_target.judge(answer)[1]
 
 
-@pytest.mark.parametrize("exercise", [check.rate_of_epoch_3, check.surviving_branches, check.adamw_step,
-                                      check.mixed_target, check.faulty_line])
-def test_an_empty_answer_is_open(exercise):
-    assert exercise.judge(None)[0] == "open"
+@pytest.mark.parametrize("exercise, answers", [
+    (check.another_schedule, 2), (check.surviving_branches, 1), (check.network_step, 1), (check.mixed_target, 1),
+    (check.faulty_line, 1),
+])
+def test_an_empty_answer_is_open(exercise, answers):
+    assert exercise.judge(*[None] * answers)[0] == "open"

@@ -85,7 +85,8 @@ def outwards(batch, rank, world):
     (lambda b, r, n: [i + b * n for i in range(b)], "outside"),
     (lambda b, r, n: [(i + 1) % (b * n) for i in _share(b, r, n)], "a pair is parted"),
     (outwards, "device 0 has both ends"),
-    (lambda b, r, n: _share(b, r, n)[::-1], "rising order"),
+    (lambda b, r, n: _share(b, r, n)[::-1], "right"),
+    (lambda b, r, n: _share(b, r, n)[1:-1] + _share(b, r, n)[:1] + _share(b, r, n)[-1:], "partners must stand there"),
 ])
 def test_share(answer, told):
     assert told in check.share.judge(answer)[1]

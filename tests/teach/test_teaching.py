@@ -41,3 +41,22 @@ def test_a_plan_names_headings_of_its_lesson(lesson):
 
 def test_every_lesson_with_a_plan_has_a_quiz():
     assert sorted(plans()) == sorted(quiz.questions())
+
+
+# Lessons whose plan keeps the minutes that the lesson itself gives its exercises.
+@pytest.mark.parametrize("lesson", [path for path in LESSONS if path.name[:2] in ("06", "07", "08", "09")],
+                         ids=lambda path: path.stem)
+def test_a_long_plan_has_the_exercise_minutes_of_its_lesson(lesson):
+    prose = "\n".join(cell.source for cell in nbformat.read(lesson, as_version=4).cells if cell.cell_type == "markdown")
+    (minutes,) = re.findall(r"(\d+) for the exercises", prose)
+    assert [long for long, _, heading in plans()[lesson.name[:2]] if heading == "Exercises"] == [minutes]
+
+
+def test_the_workshop_is_filled_with_plans_that_add_up():
+    text = (FOLDER / "TEACHING.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^\| ([12]) \| ([1-4]) \| (\d+) \| (.*) \|$", text, re.MULTILINE)
+    assert [(day, block) for day, block, *_ in blocks] == [(day, block) for day in "12" for block in "1234"]
+    for *_, minutes, filled in blocks:
+        parts = re.findall(r"(\d\d) \((45|90)\)", filled)
+        assert sum(int(length) for _, length in parts) == int(minutes)
+        assert {number for number, _ in parts} <= set(plans())

@@ -66,7 +66,7 @@ def middle(image):
 def eval_transform(image, size, crop_pct=0.875):
     """Resize the shorter side to size / crop_pct and cut out the middle.
 
-    Pillow's bicubic is antialiased. MindSpore's own is not, and costs the released weights about half a point.
+    Pillow's bicubic is antialiased. MindSpore's own is not (lesson 10 shows stripes).
     Of a very long image only the middle is resized, in which the cut lies.
 
     Args:

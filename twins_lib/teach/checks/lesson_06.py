@@ -6,11 +6,15 @@ from ..check import exercise, require
 
 
 @exercise
-def rate_of_epoch_3(rate):
-    """The warm-up from 0 to 1e-3 in 5 epochs, whose first value is used twice."""
-    require(abs(rate - 6e-4) > 1e-6, "that is so if epoch 1 climbs already; epochs 0 and 1 share the first value")
-    require(abs(rate - 2e-4) > 1e-6, "that is epoch 2: epochs 0 and 1 are at the start, each later one climbs a fifth")
-    require(abs(rate - 4e-4) < 1e-6, f"{rate}: find the time of epoch 3 first, then that many fifths of the peak")
+def another_schedule(rate, epoch):
+    """100 epochs with a warm-up from 0 to 2e-3 in 10 of them: the rate of epoch 6, and the epoch of half the peak."""
+    require(abs(rate - 1.2e-3) > 1e-6, "the rate would be so if epoch 1 climbed already; epochs 0 and 1 share time 0")
+    require(abs(rate - 6e-4) > 1e-6, "that is the climb to a peak of 1e-3; here the peak is 2e-3")
+    require(abs(rate - 1e-3) < 1e-6, f"rate {rate}: find the time of epoch 6 first, then that many tenths of the peak")
+    require(epoch != 50, "the rate is right; 50 is the time of half the peak, and epoch 0 and epoch 1 share time 0")
+    require(epoch not in (55, 56), "the rate is right; the cosine counts its time from 0, not from the warm-up")
+    require(epoch != 6, "the rate is right; epoch 6 is on the way up, asked is the one on the way down")
+    require(epoch == 51, f"the rate is right; epoch {epoch}: half of a cosine's way is half of its time")
 
 
 @exercise
@@ -30,29 +34,66 @@ def _adamw(p, g, m, v, t, lr, decay, beta1=0.9, beta2=0.999, eps=1e-8, corrected
     return p - lr * (step + (0 if coupled else decay * p)), m, v
 
 
+_SHAPES = {"head.weight": (3, 4), "head.bias": (3,), "norm.gamma": (4,), "pos_block.0.proj.0.weight": (4, 1, 3, 3)}
+_RULES = {  # which tensors decay
+    "right": lambda name: name == "head.weight", "all": lambda name: True, "none": lambda name: False,
+    "PEG": lambda name: name.endswith("weight"), "small": lambda name: not name.startswith("pos_block"),
+}
+
+
+def _network_step(weights, gradients, m, v, t, lr, decay, clip="together", rule="right", **adam):
+    """The step that `network_step` asks for; the last arguments make the usual slips."""
+    def factor(tensors):
+        longest = np.sqrt(sum((g**2).sum() for g in tensors))
+        return 5 / longest if clip == "always" else min(1, 5 / longest)
+
+    shrink = {name: {"none": 1, "each": factor([g])}.get(clip, factor(gradients.values()))
+              for name, g in gradients.items()}
+    made = {name: _adamw(p, shrink[name] * gradients[name], m[name], v[name], t, lr,
+                         decay if _RULES[rule](name) else 0, **adam) for name, p in weights.items()}
+    return tuple({name: parts[k] for name, parts in made.items()} for k in range(3))
+
+
+def _equal(found, right):
+    return all(np.allclose(found[name], right[name], atol=1e-9) for name in right)
+
+
 @exercise
-def adamw_step(function):
-    """One step of AdamW."""
+def network_step(function):
+    """One step of the official recipe for all tensors: clipping, AdamW, and decay for matrices only."""
     rng = np.random.default_rng(0)
-    p, g, m = rng.normal(size=(3, 4))
-    v, settings = rng.random(4), {"t": 3, "lr": 0.1, "decay": 0.2}
-    found = function(p.copy(), g.copy(), m.copy(), v.copy(), **settings)
-    require(isinstance(found, (tuple, list)) and len(found) == 3, "return three arrays: the new p, m and v")
-    new = np.asarray(found[0])
+    for size in (3.0, 0.1):  # a gradient that is clipped and one that is not
+        weights, gradients, m = ({name: rng.normal(size=shape) for name, shape in _SHAPES.items()} for _ in range(3))
+        gradients = {name: size * g for name, g in gradients.items()}
+        v = {name: rng.random(shape) for name, shape in _SHAPES.items()}
+        given, settings = (weights, gradients, m, v), {"t": 3, "lr": 0.1, "decay": 0.2}
+        found = function(*({name: array.copy() for name, array in one.items()} for one in given), **settings)
+        require(isinstance(found, (tuple, list)) and len(found) == 3, "return three dicts: the new weights, m and v")
+        require(all(isinstance(part, dict) and part.keys() == weights.keys() for part in found),
+                f"each of the three dicts must have the names {', '.join(weights)}")
+        right = _network_step(*given, **settings)
+        for slip, told in _SLIPS:
+            wrong = _network_step(*given, **(settings | slip))[0]
+            require(_equal(wrong, right[0]) or not _equal(found[0], wrong), told)
+        require(_equal(found[0], right[0]), "the weights differ; compare with the lesson's formula term by term")
+        require(_equal(found[1], right[1]) and _equal(found[2], right[2]),
+                "the weights are right; but hand back m and v as they are kept, without the correction")
 
-    def gives(**changed):
-        return np.allclose(new, _adamw(p, g, m, v, **(settings | changed))[0])
 
-    right = _adamw(p, g, m, v, **settings)
-    require(not gives(corrected=False), "the bias correction is missing: divide by 1 - beta ** t")
-    require(not gives(coupled=True), "the decay goes through m and v; in AdamW it stands beside them")
-    require(not gives(decay=0), "the weight decay is missing")
-    require(not gives(decay=-0.2), "the decay pushes p away from zero; it must pull towards it")
-    require(not gives(squared=False), "the root of v is missing")
-    require(not gives(lr=-0.1), "it walks uphill; the step is subtracted")
-    require(gives(), "p differs; compare with the lesson's formula term by term")
-    require(np.allclose(found[1], right[1]) and np.allclose(found[2], right[2]),
-            "p is right; but hand back m and v as they are kept, without the correction")
+_SLIPS = (
+    ({"clip": "none"}, "the gradients are not clipped: together they are longer than 5"),
+    ({"clip": "each"}, "each gradient is clipped alone, so their direction changes; take one length for all"),
+    ({"clip": "always"}, "gradients shorter than 5 are made longer; clipping only shortens"),
+    ({"rule": "all"}, "everything decays; norms, biases and the PEG are spared"),
+    ({"rule": "small"}, "norms and biases decay in yours; tensors with one axis are spared"),
+    ({"rule": "PEG"}, "the PEG decays in yours; its kernel has four axes, so ask its name"),
+    ({"rule": "none"}, "the weight decay is missing"),
+    ({"corrected": False}, "the bias correction is missing: divide by 1 - beta ** t"),
+    ({"coupled": True}, "the decay goes through m and v; in AdamW it stands beside them"),
+    ({"decay": -0.2}, "the decay pushes weights away from zero; it must pull towards it"),
+    ({"squared": False}, "the root of v is missing"),
+    ({"lr": -0.1}, "it walks uphill; the step is subtracted"),
+)
 
 
 @exercise
@@ -74,6 +115,7 @@ def mixed_target(function):
 @exercise
 def faulty_line(line):
     """Which line of the loop is wrong."""
-    require(line in ("A", "B", "C", "D"), "answer with one letter, A, B, C or D")
-    require(line != "D", "D is the formula of the lesson; but what is 0.9 ** t in the first round?")
-    require(line == "A", f"{line} is a running mean as it should be; compute the first round by hand")
+    require(line in ("A", "B", "C", "D", "E"), "answer with one letter, A to E")
+    require(line != "A", "A counts from 1, as the correction needs it; put g = 0 into the lines below and follow it")
+    require(line != "E", "E is the step of Adam, and nothing is wrong in it; what comes into it as m when g is 0?")
+    require(line == "B", f"{line} is a running mean as it should be; but of what, when g is 0?")

@@ -53,7 +53,7 @@ def real_tokens(function):
 @exercise
 def mean_iou(function):
     """Mean IoU from a confusion matrix, an absent class left out."""
-    counts = np.array([[50, 5, 0, 1], [10, 20, 0, 4], [0, 0, 0, 0], [2, 0, 0, 8]])
+    counts = np.array([[50, 5, 0, 1], [10, 20, 3, 4], [0, 0, 0, 0], [2, 0, 0, 8]])  # class 2 is said, but never true
     found = float(function(counts.copy()))
     hits, truth, said = np.diag(counts), counts.sum(1), counts.sum(0)
     each = hits / np.maximum(truth + said - hits, 1)
