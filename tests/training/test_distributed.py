@@ -55,9 +55,11 @@ run(eval.main)
 
 # With less patience than a user has, so that the test is short.
 IMPATIENT = """\
-from twins_lib import train
+from small_images import TINY
+from twins_lib import train, VARIANTS
 from twins_lib.training import distributed
 from twins_lib.training.errors import run
+VARIANTS["twins_svt_tiny"] = TINY
 distributed.PATIENCE = 3
 run(train.main)
 """
