@@ -83,14 +83,12 @@ def write_pictures(name, arrays, folder):
         replace(folder / "marks.csv", "".join(["image,row,column\n", *rows]).encode())
 
 
-def write(args):
-    """Make the data set and write it; returns its checksum."""
-    arrays, checksum = make(args.name, args.count, args.seed, args.size)
+def write(args, arrays):
+    """Write the data set in the form that was asked for."""
     if args.form == "npz":
         replace(args.folder / "data.npz", npz(arrays))
     else:
         write_pictures(args.name, arrays, args.folder)
-    return checksum
 
 
 def main(arguments=None):
@@ -115,14 +113,14 @@ def main(arguments=None):
     elif args.folder.is_dir() and any(args.folder.iterdir()):
         sys.exit(f"{args.folder}: holds files of something else; choose an empty folder")
     try:
+        arrays, checksum = make(args.name, args.count, args.seed, args.size)
         replace(card, json.dumps(asked).encode())
-        checksum = write(args)
+        write(args, arrays)
+        replace(card, json.dumps({**asked, "checksum": checksum}).encode())
     except CannotWrite as fault:
         sys.exit(str(fault))
     except ValueError as error:
-        card.unlink()
         sys.exit(f"{args.name}: {error}")
-    replace(card, json.dumps({**asked, "checksum": checksum}).encode())
     print(f"{args.folder}: {args.count} images of {args.name}, checksum {checksum}")
 
 

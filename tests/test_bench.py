@@ -109,7 +109,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize("words, says", [
     (["data", "none"], "error: none: no such folder; give the folder that holds one folder a class"),
     (["data", "{}"], "error: {}: holds train/; give {}/train"),
-    (["data", "{}/train/cats"], "error: {}/train/cats: holds no class folder; images belong in"),
+    (["data", "{}/train/cats"], "error: {}/train/cats: holds no class folder but 4 images; images belong in"),
     (["data", "{}/train", "--batch", "10"], "error: {}/train: 8 images do not fill one batch of 10"),
     (["data", "{}/train", "--batch", "3"], "error: batch_size 3: must be even"),
     (["data", "{}/train", "--batch", "many"], "argument --batch: invalid count value: 'many'"),

@@ -89,7 +89,6 @@ def load_torch_state(model, state, leave_out=()):
         ValueError: names missing, unexpected or of another shape: of each how many and the first three; the model
             is unchanged.
     """
-    state = unwrapped(state)
     parameters = _all_but(leave_out, {torch_name(p.name): p for p in model.get_parameters()})
     _check_fit(parameters, _all_but(leave_out, state))
     for name in parameters:
@@ -173,7 +172,7 @@ def load_weights(model, path, leave_out=()):
         if kind == "PyTorch":
             raise ValueError("a PyTorch file: convert it with data_scripts/convert_weights.py")
         if kind == "safetensors":
-            load_torch_state(model, read_safetensors(path), leave_out)
+            load_torch_state(model, unwrapped(read_safetensors(path)), leave_out)
         else:
             _load_mindspore(model, path, leave_out)
     except ValueError as error:

@@ -71,7 +71,8 @@ def test_rollout(answer, told):
     (("GSA", 1), ("LSA", 4), "first: 1"),
     (("GSA", 2), ("LSA", 8), "second: 8"),
     (("GSA", 2), ("LSA", 3), "second: 3"),
-    (None, ("LSA", 4), "not answered"),
+    (None, ("LSA", 4), "1 of 2 answered"),
+    (None, None, "not answered"),
 ])
 def test_makers(first, second, told):
     assert told in check.makers.judge(first, second)[1]
