@@ -73,7 +73,8 @@ def full_disk():
 def pytest_runtest_makereport(item, call):
     """On the project's test machine a test that is skipped for want of a program has failed."""
     report = yield
-    if os.environ.get("CI") == "true" and report.skipped and re.search("needs (Chromium|mpirun)", str(report.longrepr)):
+    wanting = report.skipped and re.search(r"needs (Chromium|mpirun|nm|g\+\+)", str(report.longrepr))
+    if os.environ.get("CI") == "true" and wanting:
         report.outcome = "failed"
     return report
 

@@ -6,8 +6,9 @@ from .versions import check_versions
 
 check_versions()
 
-# Before MindSpore is imported: its C++ log would put process ids and times into the lessons' outputs.
-os.environ.setdefault("GLOG_v", "4")
+# Before MindSpore is imported: its C++ log would put process ids and times into the lessons' outputs. But where CANN is
+# installed (its set_env.sh names this folder), what is said of versions and drivers must be seen.
+os.environ.setdefault("GLOG_v", "2" if "ASCEND_HOME_PATH" in os.environ else "4")
 
 from .patch_embed import PatchEmbed  # noqa: E402
 from .position import PEG  # noqa: E402

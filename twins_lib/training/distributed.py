@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import mindspore as ms
@@ -19,7 +20,7 @@ from .errors import RunError
 
 # How long processes wait for one another at the start, in seconds.
 PATIENCE = 60
-# That hand kernels to an Ascend device. MindSpore takes fewer on a host of one or two cores, and then cannot compile `if`.
+# That hand kernels to an Ascend device. On a host of two cores MindSpore takes fewer, and then cannot compile an `if`.
 DISPATCH_THREADS = 4
 
 
@@ -38,13 +39,13 @@ def start(device="CPU"):
     Raises:
         RunError: the device is not here, or the processes do not find one another.
     """
-    if device == "Ascend":
-        _prepare_ascend()
     try:
         ms.set_device(device)
     except (RuntimeError, ValueError) as fault:
         raise RunError(f"device {device}: MindSpore finds none here{_reason(str(fault))}; "
                        "write device=CPU precision=O0") from None
+    if device == "Ascend":
+        _prepare_ascend()
     if device == "CPU":
         ms.runtime.launch_blocking()  # on few cores two to ten times faster outside compiled functions
     if int(os.environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1 and device == "CPU":
@@ -57,13 +58,12 @@ def start(device="CPU"):
     return communication.get_rank(), communication.get_group_size()
 
 
+@cache
 def _prepare_ascend():
-    """What must be chosen before the device: MindSpore takes each of these once in a process, and not later."""
+    """What must be chosen before the first graph; MindSpore takes each of these once in a process."""
     ms.runtime.dispatch_threads_num(DISPATCH_THREADS)
     ms.set_deterministic(True)  # a resumed run ends with the same bits, also there
     op_precision.conv_allow_hf32(False)  # float32 convolutions would else lose 13 of their 23 digits
-    # One message for each of 291 gradients would else be sent; HCCL joins none.
-    ms.set_auto_parallel_context(comm_fusion={"allreduce": {"mode": "auto", "config": None}})
 
 
 def _reason(said):

@@ -213,7 +213,8 @@ class EvalMasks:
     """The images of one rank, each at its own size; `source[i]` gives image, size, mask and a complaint."""
 
     def __init__(self, folder, short, multiple, rank, world):
-        self.folder, self.short, self.multiple = folder, short, multiple
+        self.folder, self.short = folder, short
+        self.multiple = multiple * max(1, short // (4 * multiple))
         self.row_bytes = 64 * short**2
         self.order = np.arange(rank, len(folder), world)
 
@@ -252,6 +253,7 @@ def eval_masks(folder, *, image_size, multiple=32, rank=0, world=1, workers=2):
     """All images of a folder once, whole, one at a time, shared out over the ranks.
 
     Images are padded on the right and at the bottom with the mean colour, so that a compiled network meets few sizes.
+    They grow in steps of `multiple` or, where that is more, of about a quarter of image_size: 128 for 512.
 
     Args:
         folder (MaskFolder): where the images are.

@@ -2,7 +2,7 @@
 
 MindSpore's Linux wheel holds the whole compiler for Ascend, and its dry run (`MS_SIMULATION_LEVEL=1`) never calls the
 device. But the Ascend libraries of the wheel do not load unless those of CANN are there. Here `nm` finds what they ask
-for, and `g++` makes one library in which every such function does nothing; the names of CANN's libraries are links to it.
+for, and `g++` makes one library in which every such function does nothing; the names of CANN's libraries link to it.
 """
 
 import ctypes
@@ -23,10 +23,12 @@ LINKED = ("ge_runner", "graph", "ascendcl", "msprofiler", "hccl", "runtime", "pl
 OPENED = ("opapi", "nnopbase", "ascend_hal", "acl_tdt_channel", "acl_op_compiler")
 ASKING = ("libmindspore_ascend.so.2", "libmindspore_ops_ascend.so", "ascend/libmindspore_ascend_res_manager.so",
           "ascend/libd_collective.so", "ascend/libmindspore_graph_ir.so")
-LOOKED_UP = re.compile(rb"\0((?:acl|Hccl|rt[A-Z]|hal[A-Z])\w+|\w+(?:HugeMem|PTACache|PTAGetExecCache|HashKey)\w*)(?=\0)")
+LOOKED_UP = re.compile(rb"\0((?:acl|Hccl|rt[A-Z]|hal[A-Z])\w+|\w+(?:HugeMem|PTACache|HashKey)\w*)(?=\0)")
 # These return an object of C++ in memory that the caller hands over; it must be empty, not whatever was there before.
-RETURNS_OBJECT = re.compile(r"_ZN.*CreateOperator|_ZNK2ge(?:10TensorDesc8GetShape|6Tensor13GetTensorDesc|5Shape7GetDims)Ev")
+RETURNS_OBJECT = re.compile(
+    r"_ZN.*CreateOperator|_ZNK2ge(?:10TensorDesc8GetShape|6Tensor13GetTensorDesc|5Shape7GetDims)Ev")
 CONSTRUCTS = re.compile(r"_ZN2ge\d+(?:AscendString|Shape|TensorDesc|Tensor)C[12]")
+MADE_FOR = "2.10.0"  # the MindSpore whose wheel was studied
 SOC = "Ascend910B1"  # the processor of an Atlas 800T A2
 HCCL = "9.1.0"  # the newest CANN that MindSpore 2.10.0 accepts
 
@@ -41,8 +43,8 @@ std::string operator_type(void *) asm("_ZNK2ge8Operator9GetOpTypeEv");
 std::string operator_type(void *) { return std::string(); }
 Factory *status_texts() asm("_ZN2ge13StatusFactory8InstanceEv");
 Factory *status_texts() { static Factory factory; return &factory; }
-extern "C" const char *aclrtGetSocName() { return "%s"; }
-""" % SOC
+extern "C" const char *aclrtGetSocName() { return "SOC"; }
+""".replace("SOC", SOC)
 WRITTEN = set(re.findall(r'asm\("(\w+)"\)', SOURCE)) | {"aclrtGetSocName"}
 
 
@@ -59,7 +61,7 @@ def missing():
         return (f"a dry run for Ascend was made on Linux x86-64 only, and this is {platform.system()} "
                 f"{platform.machine()}; run it there, or where CANN is installed")
     absent = [program for program in ("nm", "g++") if not shutil.which(program)]
-    return f"a dry run for Ascend needs nm and g++ ({' and '.join(absent)} not found): apt install g++" if absent else ""
+    return f"a dry run for Ascend needs {' and '.join(absent)}, not found here; apt install g++" if absent else ""
 
 
 def environment():
@@ -71,16 +73,17 @@ def environment():
     Raises:
         RunError: no compiler, another architecture, or a MindSpore whose wheel is built another way.
     """
-    dry = {**os.environ, "MS_SIMULATION_LEVEL": "1", "GLOG_v": "3"}
+    library = str(Path(__file__).resolve().parents[2])
+    paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
+    dry = {**os.environ, "MS_SIMULATION_LEVEL": "1", "GLOG_v": "3", "PYTHONPATH": ":".join(paths)}
     if cann := real_cann():
         return dry, f"CANN of {cann}, as it is installed"
     home = made()
     wheel = wheel_folder()
-    paths = [home / "lib64", wheel / "lib/plugin/ascend", wheel / "lib/plugin", wheel / "lib"]
+    libraries = [home / "lib64", wheel / "lib/plugin/ascend", wheel / "lib/plugin", wheel / "lib"]
     return {**dry, "ASCEND_HOME_PATH": str(home), "ASCEND_OPP_PATH": str(home / "opp"),
-            "LD_LIBRARY_PATH": ":".join(map(str, paths)),
-            "PYTHONPATH": ":".join(filter(None, [str(home / "python"), os.environ.get("PYTHONPATH")]))}, \
-        f"stand-ins for CANN in {home}"
+            "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
+            "PYTHONPATH": ":".join([str(home / "python"), *paths])}, f"stand-ins for CANN in {home}"
 
 
 def wheel_folder():
@@ -112,8 +115,8 @@ def wanted(wheel):
     """Names that the Ascend libraries of a wheel ask of CANN, sorted."""
     plugin = Path(wheel, "lib/plugin")
     if absent := [name for name in ASKING if not (plugin / name).exists()]:
-        raise RunError(f"{plugin / absent[0]}: not there, so this MindSpore's wheel is not built as that of 2.10.0; "
-                       "pip install mindspore==2.10.0")
+        raise RunError(f"{plugin / absent[0]}: not there, so this MindSpore is not built as {MADE_FOR} is, for which "
+                       f"the dry run was made; pip install mindspore=={MADE_FOR}")
     asking = [plugin / name for name in ASKING]
     asking += sorted(plugin.glob("ascend/ms_kernels_symmetric_memory/**/*.so"))
     inside = [*plugin.parent.glob("*.so*"), *Path(wheel).glob("*.so"), *plugin.glob("ascend/*.so"), *asking]
