@@ -64,6 +64,33 @@ run(train.main)
 """
 
 
+# The chip of rank 1 saturates: its gradients are finite, and only its status register says that they are wrong.
+SATURATED = """\
+import numpy as np
+import twins_lib
+import mindspore as ms
+from mindspore import amp, nn, Tensor
+from twins_lib.training.distributed import start
+from twins_lib.training.engine import TrainStep
+from twins_lib.training.recipe import AdamW, parameter_groups
+
+class Linear(nn.Cell):
+    def __init__(self):
+        super().__init__()
+        self.weight = ms.Parameter(np.ones(2, np.float32), name="weight")
+    def construct(self, rows):
+        return (self.weight * rows.mean(0)).sum()
+
+rank, world = start()
+if rank == 1:
+    amp.all_finite = lambda gradients: Tensor(False)
+model = Linear()
+step = TrainStep(model, AdamW(parameter_groups(model, 0.0)), scaled=True, mode="pynative", world=world)
+step([(np.ones((2, 2), np.float32),)], 0.1)
+print("rank", rank, "weight", model.weight.asnumpy().tolist(), "scale", step.scaler.scale_value.asnumpy())
+"""
+
+
 def mpirun(*words):
     return ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none", sys.executable, *words]
 
@@ -205,6 +232,14 @@ def test_unreadable_images_of_both_processes_are_each_named_once(root, single, t
     assert code == 0, said
     assert [told.count(f"left out: {path}: cannot be read") for path in bad] == [1, 1], told
     assert told.count("on 7 images, 2 unreadable") == 1, told
+
+
+def test_all_leave_a_step_out_when_the_chip_of_one_knows_of_an_overflow(tmp_path):
+    (tmp_path / "saturated.py").write_text(SATURATED)
+    said, code = launch(msrun(tmp_path / "logs", tmp_path / "saturated.py"))
+    assert code == 0, said
+    told = "".join(path.read_text() for path in sorted((tmp_path / "logs").glob("worker_*.log")))
+    assert all(f"rank {rank} weight [1.0, 1.0] scale 32768.0" in told for rank in (0, 1)), told
 
 
 def test_no_launcher_is_one_process(monkeypatch):

@@ -87,6 +87,25 @@ def test_loss_scaling_leaves_out_a_step_that_overflows(mode):
     assert np.allclose(model.weight.asnumpy(), 0.9, atol=1e-5) and counter.asnumpy() == 1
 
 
+def test_a_step_is_left_out_where_only_the_chip_knows_of_an_overflow(monkeypatch):
+    """A chip that saturates: every gradient is finite, and its status register says otherwise."""
+    monkeypatch.setattr("twins_lib.training.engine.amp.all_finite", lambda gradients: Tensor(False))
+    model, step = linear_step([1.0, 1.0], scaled=True, mode="pynative")
+    norm = step([(np.ones((2, 2), np.float32),)], 0.1)[2]
+    assert np.isfinite(norm) and (model.weight.asnumpy() == 1).all() and step.scaler.scale_value.asnumpy() == 2 ** 15
+
+
+def test_arrays_of_any_layout_reach_the_step_unchanged():
+    rows = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    frozen = rows.copy()
+    frozen.flags.writeable = False
+    results = []
+    for array in (rows, frozen, np.asfortranarray(rows), np.repeat(rows, 2, axis=0)[::2]):
+        model, step = linear_step([1, -2, 3], mode="pynative")
+        results.append((step([(array,)], 0.1), model.weight.asnumpy().tolist()))
+    assert results == results[:1] * 4
+
+
 def test_a_process_that_was_asked_to_stop_says_so():
     _, step = linear_step([1.0], mode="pynative")
     assert [step([(np.ones((2, 1), np.float32),)], 0.1, stop)[1] for stop in (False, True)] == [False, True]
