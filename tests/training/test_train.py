@@ -203,7 +203,8 @@ def test_unreadable_image_is_named_and_counted_or_fatal(root, tmp_path, capfd):
     (["data=nowhere"], "error: nowhere/train: no such folder"),
     (["batch_size=6", "accumulate=2"], "error: batch_size 6: must be a multiple of 4"),
     (["batch_size=64", "output=elsewhere"], "12 training images do not fill one batch of 64; use a smaller batch_size"),
-    (["device=Ascend"], "error: device Ascend: MindSpore finds none here"),
+    (["device=Ascend"], "error: device Ascend: MindSpore finds none here (libge_runner.so: cannot open shared object "
+                        "file: No such file or directory); write device=CPU precision=O0"),
     ([], "holds a run already; go on with --resume, or choose another output=..."),
     (["--resume", "model=twins_pcpvt_nano"], "belongs to another network"),
 ])
