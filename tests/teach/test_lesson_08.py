@@ -13,7 +13,7 @@ from twins_lib.teach.experiments.runs import ASSETS
 from twins_lib.attention import split_heads
 from twins_lib.layers import to_map
 from twins_lib.teach import checkup
-from twins_lib.teach.experiments import bug_training, bugs
+from twins_lib.teach.experiments import blind, bug_training, bugs
 from twins_lib.teach.checks import lesson_08 as check
 from twins_lib.teach.checks.lesson_08 import _filled, specimen
 
@@ -237,3 +237,63 @@ def by_gradient(model):
 ])
 def test_ninth_check(answer, told):
     assert told in check.ninth_check.judge(answer)[1]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The blind round
+# ---------------------------------------------------------------------------------------------------------------------
+
+TELLS = {"peg": "silent_peg", "heads": "rebuilt", "decay": "peg_shrinks", "rate": "second_step", "smoothing": "target"}
+
+
+RIGHT_NUMBERS = {"twice": 0, "company": 0, "other": 0, "rows": 1, "summaries": 1, "branches": 1, "silent_peg": 1,
+                 "rebuilt": 0, "matrices_shrink": 0.95, "peg_shrinks": 1, "second_step": 2, "target": 0.91}
+
+
+def unlike(bug):
+    """The measurements that give a patient another number than a right network must give."""
+    sick = blind.Patient(lambda: specimen(0), bug)
+    found = {name for name in blind.MEASUREMENTS if abs(sick.measure(name) - RIGHT_NUMBERS[name]) > 0.002}
+    assert sick.used == list(RIGHT_NUMBERS)
+    return found
+
+
+def test_the_right_network_gives_what_a_right_network_must_give():
+    assert unlike(None) == set()
+
+
+@pytest.mark.parametrize("bug", TELLS)
+def test_each_blind_bug_is_told_by_one_measurement_and_no_other(bug):
+    in_the_network = not issubclass(blind.BUGS[bug], blind.Trainer)
+    assert unlike(bug) == {TELLS[bug]} | ({"other"} if in_the_network else set())
+    if in_the_network:
+        assert fired(blind.Patient(lambda: specimen(0), bug).network()) == []  # the eight checks know none of them
+
+
+@pytest.mark.parametrize("bug, told", [("repeat", "twice"), ("batch", "company"), ("shares", "rows"),
+                                       ("norm", "summaries"), ("residual", "branches")])
+def test_the_measurements_without_a_blind_bug_are_not_deaf(bug, told):
+    sick = blind.Patient(lambda: specimen(0, bug))
+    assert abs(sick.measure(told) - RIGHT_NUMBERS[told]) > 0.002
+
+
+def test_two_patients_are_ill_in_the_network_and_one_in_its_training():
+    trained = [issubclass(blind.BUGS[bug], blind.Trainer) for bug in blind._KEY.values()]
+    assert sorted(trained) == [False, False, True] and len(set(blind._KEY.values())) == 3
+    with pytest.raises(ValueError, match="no measurement is called 'x'; there are twice"):
+        blind.Patient(lambda: specimen(0)).measure("x")
+
+
+@pytest.mark.parametrize("change, told", [
+    ({}, "right"), (dict.fromkeys("ABC"), "not answered"), ({"B": None}, "still open: B"),
+    ({"A": "norm"}, "no bug is called 'norm'"), ({"D": "peg"}, "no patient 'D'"),
+])
+def test_blind_round(change, told):
+    assert told in check.blind_round.judge(blind._KEY | change)[1]
+
+
+def test_what_is_said_of_a_wrong_blind_diagnosis_names_the_measurement_that_rules_it_out():
+    for letter, right in blind._KEY.items():
+        for name in blind.BUGS:
+            line = check.blind_round.judge({letter: name})[1]
+            assert "right so far" in line if name == right else TELLS[name] in line

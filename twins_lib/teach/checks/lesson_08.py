@@ -7,7 +7,7 @@ from mindspore import Tensor
 from ...attention import GSA
 from ...model import create_model
 from ..check import exercise, require
-from ..experiments import bugs
+from ..experiments import blind, bugs
 
 
 @exercise
@@ -132,3 +132,27 @@ def ninth_check(function):
                                  "to call. Ask within one call: a gradient does")
     require(not fired, f"it finds patient 9, and fires on {', '.join(fired)} as well: it tells that something is "
                        "wrong, but not what")
+
+
+_RULED_OUT = {  # what a patient without this bug gives
+    "peg": "with the kernel of its PEG at 0 the tokens come through as they are (silent_peg is 1)",
+    "heads": "its GSA layers can be rebuilt from weights, values and projection (rebuilt is 0)",
+    "decay": "the kernel of its PEG does not shrink when gradients are 0 (peg_shrinks is 1)",
+    "rate": "with twice the rate its second step is twice as long (second_step is 2)",
+    "smoothing": "its target gives the right class 0.91 (target)",
+}
+
+
+@exercise
+def blind_round(table):
+    """The bugs of the three unseen patients."""
+    given = {letter: name for letter, name in table.items() if name is not None}
+    if not given:
+        raise NotImplementedError
+    for letter, name in given.items():
+        require(letter in blind._KEY, f"there is no patient {letter!r}; there are {', '.join(blind._KEY)}")
+        require(name in blind.BUGS, f"patient {letter}: no bug is called {name!r}; there are {', '.join(blind.BUGS)}")
+    for letter, name in given.items():
+        require(name == blind._KEY[letter], f"patient {letter} does not have {name!r}: {_RULED_OUT[name]}")
+    missing = [letter for letter in blind._KEY if letter not in given]
+    require(not missing, f"right so far; still open: {', '.join(missing)}")
