@@ -198,7 +198,8 @@ def main(arguments=None):
         print(f"{name:32}" + "  ".join(f"{key} {line[key]}" for key in list(line)[1:]), flush=True)
     if options.write:
         about = {"command": "python -m twins_lib.training.ascend --write " + options.write, "mindspore": ms.__version__,
-                 "libraries": "stand-ins for CANN", "device": SOC, "date": str(datetime.date.today()), "graphs": lines}
+                 "libraries": "stand-ins for CANN", "device": SOC, "date": str(datetime.date.today()),
+                 "graphs": [{key: line[key] for key in line if key != "seconds"} for line in lines]}
         Path(options.write).write_text(json.dumps(about, indent=1) + "\n")
     if faults:
         raise RunError("; ".join(faults))
