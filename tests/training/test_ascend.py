@@ -53,10 +53,10 @@ print(json.dumps({"peak_bytes": 0}))
 PRIMITIVES = set("""
     Abs AdamApplyOneWithDecayAssign Add AddN AllFinite AllReduce Assign AssignAdd BatchMatMul BiasAdd BiasAddGrad
     BroadcastTo Cast Concat ConditionGather ConditionSwitch Conv2D Conv2DBackpropFilter Conv2DBackpropInput Div Divs
-    EqScalar Equal Erf Exp ExpandDims Expm1 GatherD GatherDGradV2 Greater GroupNorm GroupNormGrad IsFinite L2Loss LayerNorm
-    LayerNormGrad Log LogSoftmax LogSoftmaxGrad LogicalAnd LogicalNot MaskedFill MatMul Maximum Minimum Mul Muls Neg
-    Pad PowTensorScalar ReLU RealDiv Reciprocal ReduceMax ReduceMean ReluGrad RemainderTensorScalar Reshape
-    ResizeBilinearGrad ResizeBilinearV2 Select Slice Softmax SoftmaxBackward Sqrt Squeeze Stack StridedSlice
+    EqScalar Equal Erf Exp ExpandDims Expm1 GatherD GatherDGradV2 Greater GroupNorm GroupNormGrad IsFinite L2Loss
+    LayerNorm LayerNormGrad Log LogSoftmax LogSoftmaxGrad LogicalAnd LogicalNot MaskedFill MatMul Maximum Minimum
+    Mul Muls Neg Pad PowTensorScalar ReLU RealDiv Reciprocal ReduceMax ReduceMean ReluGrad RemainderTensorScalar
+    Reshape ResizeBilinearGrad ResizeBilinearV2 Select Slice Softmax SoftmaxBackward Sqrt Squeeze Stack StridedSlice
     StridedSliceGrad Sub SumExt TensorMove Tile Transpose Unstack
 """.split())
 

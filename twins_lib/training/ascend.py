@@ -27,7 +27,8 @@ GIB = 2**30
 CARD, LIMIT = 32 * GIB, 30 * GIB  # memory of the smallest device, and what a run may take of it
 NODE = re.compile(r"^ +%\d+\([^\n]*?\) = (?:PrimFunc_)?(\w+)([^\n]*)\n((?: +: [^\n]*\n)*)", re.M)
 WIRES = {"Depend", "Load", "MakeTuple", "TupleGetItem", "UpdateState", "return"}  # nodes that compute nothing
-EXACT = re.compile("LayerNorm|GroupNorm|BatchNorm|LogSoftmax|L2Loss|Adam")  # kernels that must not have float16 in or out
+# Kernels that must not have float16 going in or out.
+EXACT = re.compile("LayerNorm|GroupNorm|BatchNorm|LogSoftmax|L2Loss|Adam")
 ELSEWHERE = "" if ms.__version__ == MADE_FOR else f"; this was made for MindSpore {MADE_FOR}, here is {ms.__version__}"
 PROGRAM = ("-m", "twins_lib.training.graphs")
 
