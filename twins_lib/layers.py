@@ -8,7 +8,7 @@ parameters under the same names and gives the same numbers (`tests/test_layers.p
 | Linear, PatchConv | x + bias | the bias copied to x's size first | a sum that keeps four buffers of its size |
 | LayerNorm | MindSpore's kernel | means by rows, gradient written out | a gradient that runs on one core |
 | GELU | gradient by MindSpore | the normal density as Φ's gradient | a power for each value |
-| Conv | MindSpore's kernel | neighbours side by side, one product | a kernel 10 to 100 times slower with AVX-512 |
+| Conv | MindSpore's kernel | neighbours side by side, one product | a kernel 10 to 150 times slower with AVX-512 |
 """
 
 import math
