@@ -17,7 +17,9 @@ from ..weights import write_whole
 from .attention import attention_maps
 from .figures import as_picture, overlay
 
-TEMPLATE = (Path(__file__).parent / "explorer.html").read_text(encoding="utf-8")
+HERE = Path(__file__).parent
+SCRIPT = (HERE / "explorer.js").read_text(encoding="utf-8")
+TEMPLATE = (HERE / "explorer.html").read_text(encoding="utf-8").replace("{{script}}", SCRIPT)
 DIGITS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)
 LARGEST = 8_000_000  # characters: beyond this a browser gets slow
 SMALL_PICTURE = 128  # pixels: up to here exact (PNG), above it JPEG
