@@ -28,6 +28,8 @@ def main(arguments=None):
     parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped one: twins_svt_small ...")
     parser.add_argument("--checkpoint", required=True, type=place,
                         help="released PyTorch weights (.safetensors), a run's best.ckpt or one of its checkpoints")
+    parser.add_argument("--folder", help=(
+        "folder of the config's data to evaluate on: val (if not given), or test, which no decision has seen"))
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time, in classification (64)")
     parser.add_argument("--strict", action="store_true",
                         help="end at the first image that cannot be read; segmentation always does")
@@ -36,6 +38,8 @@ def main(arguments=None):
     if options.batch_size < 1:
         parser.error(f"--batch-size {options.batch_size}: must be at least 1")
     config = load_config(options.config, options.overrides)
+    if options.folder and isinstance(config, SegmentationConfig):
+        parser.error("--folder is for classification; segmentation is evaluated on validation")
     rank, world = start(config.device)
     (segmentation if isinstance(config, SegmentationConfig) else classification)(config, options, rank, world)
 
@@ -77,7 +81,7 @@ def segmentation(config, options, rank, world):
 
 def classification(config, options, rank, world):
     """Print top-1, top-5 and loss."""
-    val = ImageFolder(Path(config.data, "val"))
+    val = ImageFolder(Path(config.data, options.folder or "val"))
     tell_strangers(val, rank)
     forward = trained(create_model(config.model, len(val.classes)), config, options.checkpoint, val, rank)
     loader = eval_batches(val, batch_size=options.batch_size, image_size=config.image_size, crop_pct=config.crop_pct,

@@ -45,3 +45,33 @@ def fingerprint(tensor):
 def relative_difference(found, wanted):
     """How far a tensor is from the reference, relative to the reference's norm, estimated from two fingerprints."""
     return np.sqrt(np.mean((found[1:] - wanted[1:]) ** 2)) / wanted[0]
+
+
+def initial(shapes):
+    """The weights that a training begins with: the official initialisation's sizes, seeded."""
+    def one(name, shape):
+        noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape, np.float32)
+        if name.endswith("bias") or len(shape) == 1:
+            return np.full(shape, 0 if name.endswith("bias") else 1, np.float32)
+        if len(shape) == 4:
+            return noise * np.float32(np.sqrt(2 / np.prod(shape[1:])))
+        return noise.clip(-2, 2) * np.float32(0.02)
+
+    return {name: one(name, shape) for name, shape in shapes.items()}
+
+
+TRAINING = {"epochs": 20, "warmup_epochs": 5, "warmup_lr": 1e-4, "peak_lr": 1e-3, "min_lr": 1e-5, "weight_decay": 0.05,
+            "clip_norm": 5.0, "ema": 0.99, "drop_path": 0.2, "batch": 16, "steps": 10}  # steps of an epoch
+
+
+def batch(step, blocks):
+    """A mixed batch of ten learnable classes: images (16, 3, 64, 64), targets (16, 10) and keep (blocks, 2, 16)."""
+    size, rng = TRAINING["batch"], np.random.default_rng((7, step))
+    patterns = np.random.default_rng(6).standard_normal((10, 3, 8, 8)).repeat(8, -1).repeat(8, -2)
+    labels, share = rng.integers(10, size=size), rng.beta(0.8, 0.8)
+    images = patterns[labels] + rng.standard_normal((size, 3, 64, 64))
+    targets = 0.9 * np.eye(10)[labels] + 0.01
+    rates = np.linspace(0, TRAINING["drop_path"], blocks)[:, None, None]
+    keep = (rng.random((blocks, 2, size)) >= rates) / (1 - rates)
+    mixed = [share * array + (1 - share) * array[::-1] for array in (images, targets)]
+    return tuple(np.ascontiguousarray(array, np.float32) for array in (*mixed, keep))

@@ -177,7 +177,7 @@ def test_what_no_page_can_hold_is_told():
             ("9 names of classes for a head of 10; give one for each", (model, CLASSES[:9], pictures), {}),
             ("no picture; give at least one", (model, CLASSES, {}), {}),
             ("size 80: stage 2 has no whole number of windows", (model, CLASSES, pictures), {"size": 80}),
-            ("a network of 23,", (twins_lib.create_model("twins_svt_small"), CLASSES, pictures), {})):
+            ("a network of 24,", (twins_lib.create_model("twins_svt_small"), CLASSES, pictures), {})):
         with pytest.raises(ValueError, match=told):
             live_page(*arguments, **more)
 
