@@ -34,7 +34,7 @@ def main(arguments=None):
                         help="cut the middle square out and resize it; without it the image is taken as it is")
     parser.add_argument("--blocks", nargs="+", metavar="STAGE.BLOCK",
                         help="blocks to choose among, counted from 1, such as 1.1 1.2; all if not given")
-    parser.add_argument("--head", type=int, help="head shown first, counted from 1; the mean of all if not given")
+    parser.add_argument("--head", type=int, help="head shown first, counted from 0; the mean of all if not given")
     colours = {"nargs": 3, "type": float, "metavar": ("R", "G", "B")}
     parser.add_argument("--mean", **colours, default=MEAN,
                         help="what the training took off colours in 0..1 (ImageNet's)")
@@ -66,8 +66,8 @@ def _run(options):
                          f"(asked for: {options.model}, {options.num_classes})") from None
     pixels = (picture / 255 - np.array(options.mean)) / np.array(options.std)
     image = ms.Tensor(pixels.transpose(2, 0, 1)[None].astype(np.float32))
-    head = None if options.head is None else options.head - 1
-    view = explorer(model, image, chosen, picture, f"{options.model} looks at {Path(options.image).name}", head)
+    view = explorer(model, image, chosen, picture, f"{options.model} looks at {Path(options.image).name}",
+                    options.head)
     view.save(options.out)
     kilobytes = Path(options.out).stat().st_size / 1000
     return f"{options.out}: {kilobytes:.0f} kB, {len(chosen)} blocks; open it in a browser"
@@ -90,8 +90,8 @@ def _chosen(model, names, head):
             raise ValueError(f"block {name} does not exist: this network has {', '.join(known)}")
     chosen = sorted(known[name] for name in names or known)
     heads = model.variant.heads[chosen[0][0]]
-    if head is not None and not 1 <= head <= heads:
-        raise ValueError(f"head {head} does not exist: stage {chosen[0][0] + 1} has heads 1 to {heads}")
+    if head is not None and not 0 <= head < heads:
+        raise ValueError(f"head {head} does not exist: stage {chosen[0][0] + 1} has heads 0 to {heads - 1}")
     return chosen
 
 

@@ -278,10 +278,10 @@ def test_the_explorer_answers_inside_its_lesson(real_site, page):
     canvas, look = page.locator("canvas.twx-map"), page.locator(".twx [aria-live]")
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 3.5 / 16, "y": box["height"] * 5.5 / 16})
-    assert "the patch in row 6, column 4 of 16×16 looks most at" in look.inner_text()
+    assert "the patch in row 5, column 3 of 16×16 looks most at" in look.inner_text()
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.keyboard.press("ArrowRight")
-    assert "the patch in row 6, column 5 of 16×16 looks most at" in look.inner_text()
+    assert "the patch in row 5, column 4 of 16×16 looks most at" in look.inner_text()
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before
 
 
