@@ -240,6 +240,14 @@ def test_the_command_says_where_to_stop(root, capfd):
     assert "error: stop at the gate device: what comes after it says nothing" in said.err
 
 
+def test_one_gate_can_be_asked_while_a_run_goes_on(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(firstday, "alone_in_a_process", None)  # no device is touched
+    line = {"epoch": 2, "train_loss": 6.6, "test_acc1": 6.0}
+    (tmp_path / "log.jsonl").write_text(json.dumps(line) + "\n")
+    firstday.main(["--config", "twins_svt_small", f"output={tmp_path}", "--only", "learning"])
+    assert capfd.readouterr().out == "learning   passed     as the official log at epochs 2\n"
+
+
 def test_a_segmentation_is_refused(capfd):
     with pytest.raises(SystemExit) as end:
         run(firstday.main, ["--config", "segmentation_mini"])

@@ -205,10 +205,17 @@ GATES = {
 }
 
 
-def pass_through(day):
-    """Run the gates in their order: yield (name, verdict, sentence), verdict one of passed, FAILED, not tried."""
+def pass_through(day, only=None):
+    """Run the gates in their order: yield (name, verdict, sentence), verdict one of passed, FAILED, not tried.
+
+    Args:
+        day (Day): what they judge.
+        only (str): the name of the one gate to run.
+    """
     failed = ""
     for gate, advice in GATES.items():
+        if only not in (None, gate.__name__):
+            continue
         try:
             if failed:
                 raise NotTried(f"the gate {failed} comes before it")
@@ -226,6 +233,9 @@ def main(arguments=None):
     parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped one: twins_svt_small ...")
     parser.add_argument("--devices", type=int, default=8, metavar="N", help=(
         "of this host, which share the batch (%(default)s)"))
+    parser.add_argument("--only", choices=[gate.__name__ for gate in GATES], metavar="GATE", help=(
+        "run this one: " + ", ".join(gate.__name__ for gate in GATES) + "; learning uses no device and can be asked "
+        "while a run goes on"))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     options = parser.parse_intermixed_args(arguments)
     config = load_config(options.config, options.overrides)
@@ -233,7 +243,7 @@ def main(arguments=None):
         raise RunError(f"{options.config}: is no classification, and the gates know nothing else")
     day = Day(config, options.devices)
     failed = []
-    for name, verdict, sentence in pass_through(day):
+    for name, verdict, sentence in pass_through(day, options.only):
         print(f"{name:10} {verdict:10} {sentence}", flush=True)
         failed += [name] * (verdict == "FAILED")
     if failed:
