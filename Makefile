@@ -8,7 +8,7 @@ QUIET := .venv/etc/jupyter/labconfig
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 export GLOG_v := 4
 
-.PHONY: help course test lab refresh site slides bench lint lock browser mpirun
+.PHONY: help course test lab refresh site slides bench lint lock browser mpirun compiler
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -53,6 +53,10 @@ browser:  ## install Chromium with apt for the tests that open pages (asks for t
 mpirun:  ## install Open MPI with apt for the tests that start processes with mpirun (asks for the same)
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends openmpi-bin
+
+compiler:  ## install g++ and nm with apt for the tests that compile for Ascend (asks for the same)
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends g++
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
