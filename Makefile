@@ -3,8 +3,6 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/ready
-# JupyterLab asks the internet for news and updates, and its reader whether it may, unless a file here says no.
-QUIET := .venv/etc/jupyter/labconfig
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 export GLOG_v := 4
 
@@ -21,9 +19,7 @@ test: lint  ## run all tests; every notebook is run and its outputs compared
 	@$(BIN)/python -m pytest -n 2 --nbval --nbval-current-env --nbval-cell-timeout 600 tests notebooks
 
 lab: $(READY)  ## open JupyterLab on the first lesson
-	@mkdir -p $(QUIET) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
-		> $(QUIET)/default_setting_overrides.json
-	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/twins_lib/teach/publish/lab" $(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 refresh: $(READY)  ## run notebooks and store their outputs (NOTEBOOKS="notebooks/01_patch_embedding.ipynb" for one)
 	@$(BIN)/python -m twins_lib.teach.publish.refresh $(NOTEBOOKS)
