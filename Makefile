@@ -3,12 +3,10 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 READY := .venv/ready
-# JupyterLab asks the internet for news and updates, and its reader whether it may, unless a file here says no.
-QUIET := .venv/etc/jupyter/labconfig
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 export GLOG_v := 4
 
-.PHONY: help course test lab refresh site slides bench lint lock browser mpirun
+.PHONY: help course test lab refresh site slides bench lint lock browser mpirun compiler
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -21,9 +19,7 @@ test: lint  ## run all tests; every notebook is run and its outputs compared
 	@$(BIN)/python -m pytest -n 2 --nbval --nbval-current-env --nbval-cell-timeout 600 tests notebooks
 
 lab: $(READY)  ## open JupyterLab on the first lesson
-	@mkdir -p $(QUIET) && echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}' \
-		> $(QUIET)/default_setting_overrides.json
-	@$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/twins_lib/teach/publish/lab" $(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 refresh: $(READY)  ## run notebooks and store their outputs (NOTEBOOKS="notebooks/01_patch_embedding.ipynb" for one)
 	@$(BIN)/python -m twins_lib.teach.publish.refresh $(NOTEBOOKS)
@@ -53,6 +49,10 @@ browser:  ## install Chromium with apt for the tests that open pages (asks for t
 mpirun:  ## install Open MPI with apt for the tests that start processes with mpirun (asks for the same)
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
 	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends openmpi-bin
+
+compiler:  ## install g++ and nm with apt for the tests that compile for Ascend (asks for the same)
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get update -qq
+	$(shell [ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends g++
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \

@@ -4,7 +4,7 @@
 Two forms:
     npz   one file with the arrays: images, labels and, if there are any, marks; or images and masks
     png   one picture a file. Labelled sets as FOLDER/CLASS/00000.png, the layout image folders have everywhere;
-          far_pairs, borders, sides and matches with marks.csv beside; scenes and enclosures as
+          far_pairs, borders, sides and matches with marks.csv beside; scenes, enclosures and legends as
           FOLDER/images/00000.png and FOLDER/masks/00000.png
 
 The same arguments give the same pixels on every machine; the checksum printed at the end says so.
@@ -33,9 +33,9 @@ CLASSES = {
     "far_pairs": ("different", "same"), "textures": toy.TEXTURES, "corners": toy.CORNERS,
     "borders": ("apart", "touching"), "sides": ("left", "right"), "matches": ("none", "one"),
     "shapes": toy.SHAPES, "silhouettes": toy.SHAPES,
-    "scenes": toy.SCENES, "enclosures": toy.ENCLOSURES,
+    "scenes": toy.SCENES, "enclosures": toy.ENCLOSURES, "legends": toy.LEGENDS,
 }
-MASKED = ("scenes", "enclosures")  # a class for each pixel
+MASKED = ("scenes", "enclosures", "legends")  # a class for each pixel
 
 
 def make(name, count, seed, size):

@@ -45,7 +45,7 @@ def main(arguments=None):
         "with --live: side of the pictures of the training before they were enlarged (%(default)s)"))
     parser.add_argument("--blocks", nargs="+", metavar="STAGE.BLOCK",
                         help="blocks to choose among, counted from 1, such as 1.1 1.2; all if not given")
-    parser.add_argument("--head", type=int, help="head shown first, counted from 1; the mean of all if not given")
+    parser.add_argument("--head", type=int, help="head shown first, counted from 0; the mean of all if not given")
     colours = {"nargs": 3, "type": float, "metavar": ("R", "G", "B")}
     parser.add_argument("--mean", **colours, default=MEAN,
                         help="what the training took off colours in 0..1 (ImageNet's)")
@@ -53,7 +53,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if len(options.images) > 1 and not options.live:
         parser.error("give one IMAGE, or --live for a page of several")
-    if options.live and (options.blocks or options.head):
+    if options.live and (options.blocks or options.head is not None):
         parser.error("a live page shows all blocks and heads; leave out --blocks and --head")
     try:
         print((_live if options.live else _run)(options))
@@ -86,8 +86,8 @@ def _run(options):
     _load(model, options, options.num_classes)
     pixels = (picture / 255 - np.array(options.mean)) / np.array(options.std)
     image = ms.Tensor(pixels.transpose(2, 0, 1)[None].astype(np.float32))
-    head = None if options.head is None else options.head - 1
-    view = explorer(model, image, chosen, picture, f"{options.model} looks at {Path(options.images[0]).name}", head)
+    title = f"{options.model} looks at {Path(options.images[0]).name}"
+    view = explorer(model, image, chosen, picture, title, options.head)
     view.save(options.out)
     kilobytes = Path(options.out).stat().st_size / 1000
     return f"{options.out}: {kilobytes:.0f} kB, {len(chosen)} blocks; open it in a browser"
@@ -128,8 +128,8 @@ def _chosen(model, names, head):
             raise ValueError(f"block {name} does not exist: this network has {', '.join(known)}")
     chosen = sorted(known[name] for name in names or known)
     heads = model.variant.heads[chosen[0][0]]
-    if head is not None and not 1 <= head <= heads:
-        raise ValueError(f"head {head} does not exist: stage {chosen[0][0] + 1} has heads 1 to {heads}")
+    if head is not None and not 0 <= head < heads:
+        raise ValueError(f"head {head} does not exist: stage {chosen[0][0] + 1} has heads 0 to {heads - 1}")
     return chosen
 
 

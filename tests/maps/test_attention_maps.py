@@ -320,6 +320,16 @@ def test_figures_tell_what_they_show(name, tmp_path):
         figure.savefig(tmp_path / "figure.png", dpi=40)
 
 
+def test_figures_count_as_the_lessons_do():
+    x = image((64, 32))
+    found, picture = list(maps.attention_maps(seeded_model("twins_svt_nano"), x)), figures.as_picture(x)
+    panels = figures.heads_figure(found[2], picture, [0, 5]).axes   # a grid of 8×4 tokens, two heads
+    assert [axes.get_title().split(":")[0] for axes in panels] == ["head 0", "head 1"] * 2
+    assert [axes.get_ylabel() for axes in panels[::2]] == ["query: row 0,\ncolumn 0", "query: row 1,\ncolumn 1"]
+    rows = figures.stages_figure(found, picture, (0, 0)).axes
+    assert rows[0].get_title().startswith("1.1 (LSA)") and rows[0].get_ylabel().startswith("Stage 1")
+
+
 def test_overlay_colours_the_highest_brightest():
     grid = np.array([[0, 1], [0.5, 0.25]])
     shown = figures.overlay(np.full((8, 8, 3), 100, np.uint8), grid).astype(int).sum(2)

@@ -81,8 +81,8 @@ def test_a_still_picture_with_alt_text_stands_for_blocked_scripts(view, model, i
     query = 8 * m.size[1] + 10
     row, column = np.divmod(m.weights_of(query).mean(0).argmax(), m.size[1])
     assert html.unescape(pictures[0][1]).startswith(
-        "Stage 1, block 1 (LSA), mean of the heads: the patch in row 9, column 11 of 16×20 "
-        f"looks most at row {row + 1}, column {column + 1} (")
+        "Stage 1, block 1 (LSA), mean of the heads: the patch in row 8, column 10 of 16×20 "
+        f"looks most at row {row}, column {column} (")
     assert base64.b64decode(pictures[0][0]).startswith(b"\x89PNG")
 
 
@@ -112,34 +112,34 @@ def test_click_arrow_keys_block_and_head_change_the_map(browser, page_file, mode
         weights = m.weights_of(row * m.size[1] + column)
         weights = weights.mean(0) if head is None else weights[head]
         top, bottom, left, right = m.footprints[weights.argmax()]
-        return (f"row {top + 1}, column {left + 1} (" if m.cell == 1
-                else f"rows {top + 1}–{bottom}, columns {left + 1}–{right} (")
+        return (f"row {top}, column {left} (" if m.cell == 1
+                else f"rows {top}–{bottom - 1}, columns {left}–{right - 1} (")
 
     canvas.wait_for()
     seen = [shown()]
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 3.5 / 20, "y": box["height"] * 5.5 / 16})
-    assert page.get_by_text("Under the pointer: row 6, column 4: ").inner_text().endswith("%")
+    assert page.get_by_text("Under the pointer: row 5, column 3: ").inner_text().endswith("%")
     page.mouse.move(0, 0)
     seen.append(shown())
     first = maps.attention(model, image, 0, 0)
-    assert f"the patch in row 6, column 4 of 16×20 looks most at {best(first, 0, 5, 3)}" in seen[-1][1]
+    assert f"the patch in row 5, column 3 of 16×20 looks most at {best(first, 0, 5, 3)}" in seen[-1][1]
 
     page.keyboard.press("ArrowRight")
     seen.append(shown())
-    assert f"the patch in row 6, column 5 of 16×20 looks most at {best(first, 0, 5, 4)}" in seen[-1][1]
+    assert f"the patch in row 5, column 4 of 16×20 looks most at {best(first, 0, 5, 4)}" in seen[-1][1]
     for key in ("Home", "ArrowUp", "ArrowLeft"):
         page.keyboard.press(key)
-    assert "the patch in row 5, column 1 of" in shown()[1]
+    assert "the patch in row 4, column 0 of" in shown()[1]
 
     page.get_by_label("Stage 2, block 2 (GSA)").check()
     seen.append(shown())
     gsa = maps.attention(model, image, 1, 1)
-    there = "the patch in row 3, column 1 of 8×10 looks most at"
+    there = "the patch in row 2, column 0 of 8×10 looks most at"
     assert f"mean of the heads: {there} {best(gsa, None, 2, 0)}" in seen[-1][1]
-    page.get_by_label("head 2").check()
+    page.get_by_label("head 1").check()
     seen.append(shown())
-    assert f"head 2: {there} {best(gsa, 1, 2, 0)}" in seen[-1][1]
+    assert f"head 1: {there} {best(gsa, 1, 2, 0)}" in seen[-1][1]
 
     page.get_by_label("Stage 3, block 1 (LSA)").check()
     canvas.focus()
@@ -194,16 +194,16 @@ def command(files, *arguments, image="photo.png", checkpoint="nano.ckpt"):
 
 
 def test_command_writes_a_page(files, capsys):
-    assert command(files, "--size", "64", "--blocks", "2.2", "2.1", "--head", "2") == 0
+    assert command(files, "--size", "64", "--blocks", "2.2", "2.1", "--head", "1") == 0
     assert re.search(r"page.html: \d+ kB, 2 blocks", capsys.readouterr().out)
     text = (files / "page.html").read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>") and "twins_svt_nano looks at photo.png" in text
-    assert "Stage 2, block 1 (LSA), head 2: the patch" in text
+    assert "Stage 2, block 1 (LSA), head 1: the patch" in text
 
 
 @pytest.mark.parametrize("arguments, files_used, sentence", [
     (["--size", "64", "--blocks", "1.3"], {}, "block 1.3 does not exist: this network has 1.1, 1.2, 2.1"),
-    (["--size", "64", "--blocks", "2.1", "--head", "3"], {}, "head 3 does not exist: stage 2 has heads 1 to 2"),
+    (["--size", "64", "--blocks", "2.1", "--head", "2"], {}, "head 2 does not exist: stage 2 has heads 0 to 1"),
     ([], {}, "image 70x90: height must be a multiple of 4"),
     (["--size", "64"], {"image": "broken.png"}, "cannot be read as an image (not a picture of a kind that"),
     (["--size", "64"], {"image": "missing.png"}, "missing.png: cannot be read as an image (No such file"),

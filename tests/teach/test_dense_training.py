@@ -2,12 +2,14 @@
 
 import json
 
+import mindspore as ms
 import numpy as np
 import pytest
+from mindspore import Tensor
 
 from twins_lib import GSA, LSA
 from twins_lib.teach.experiments import toy
-from twins_lib.teach.experiments.runs import ASSETS
+from twins_lib.teach.experiments.runs import ASSETS, pixels
 from twins_lib.position import PEG
 from twins_lib.segmentation import LinearHead, SemanticFPNHead
 from twins_lib.teach.experiments import dense_training
@@ -67,6 +69,25 @@ def test_heads_made_anew_have_the_same_form(tmp_path):
         "linear": (1, 3), "Semantic FPN": (1, 3)}
     assert toy.checksum(*toy.enclosures(card["test_images"], 1000)) == card["data"]
     assert all(np.shape(one) == (3, 3) for one in card["iou"].values())
+
+
+@pytest.mark.parametrize("kind, sees", [("with GSA", True), ("windows only", False)])
+def test_without_gsa_no_shape_can_know_the_stripe(kind, sees):
+    model, (images, _) = dense_training.far_network(kind), toy.legends(1, 0)
+    slopes = ms.grad(lambda x: model(x)[..., images.shape[2] // 2:].sum())(Tensor(pixels(images))).asnumpy()
+    assert slopes[..., :8].any() == sees and slopes[..., 8:].any()
+
+
+def test_the_far_run_is_of_the_data_of_today_and_can_be_made_anew(tmp_path):
+    dense_training.far(tmp_path / "far.json", seeds=(0,), n=16, epochs=1, n_test=4)
+    made, card = json.loads((tmp_path / "far.json").read_text()), stored("dense_far.json")
+    assert made.keys() == card.keys() and made["iou"].keys() == made["masks"].keys() == card["masks"].keys()
+    assert np.shape(made["iou"]["with GSA"]) == (1, 3) and np.shape(card["iou"]["with GSA"]) == (3, 3)
+    for one in (made, card):
+        assert one["data"] == toy.checksum(*toy.legends(one["test_images"], 1000))
+        assert all(len(mask) == len(row) == 96 for masks in one["masks"].values() for mask in masks for row in mask)
+    with_gsa, windows = (np.array(card["iou"][kind])[:, 1:] for kind in ("with GSA", "windows only"))
+    assert with_gsa.min() > 0.8 and windows.mean() < 0.4
 
 
 def test_what_is_there_is_left_alone(tmp_path):

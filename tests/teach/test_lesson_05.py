@@ -7,33 +7,6 @@ import twins_lib
 from twins_lib.teach.checks import lesson_05 as check
 from twins_lib.weights import torch_name
 
-C = 128
-LSA, GSA = 198_272, 460_800
-
-
-@pytest.mark.parametrize("lsa, gsa, told", [
-    (LSA, GSA, "right"),
-    (LSA - 9 * C, GSA, "biases are learned"),
-    (LSA - 4 * C, GSA, "4C are missing"),
-    (LSA - 2 * C, GSA, "two norms in a block"),
-    (GSA, LSA, "no sub-sampling"),
-    (5, GSA, "5 in the LSA block"),
-    (LSA, LSA, "on top"),
-    (LSA, GSA - 2 * C, "norm of its own"),
-    (LSA, GSA - C, "has a bias"),
-    (LSA, GSA - 3 * C, "has a bias"),
-    (LSA, LSA + 4 * C * C + 3 * C, "not r = 4"),
-    (LSA, LSA + 16 * C + 3 * C, "not depthwise"),
-    (LSA, 7, "7 in the GSA block"),
-])
-def test_block_parameters(lsa, gsa, told):
-    assert told in check.block_parameters.judge(lsa, gsa)[1]
-
-
-def test_the_right_numbers_are_those_of_the_network():
-    blocks = twins_lib.Block(C, 4, twins_lib.LSA(C, 4, 7)), twins_lib.Block(C, 4, twins_lib.GSA(C, 4, 4))
-    assert [sum(p.size for p in block.get_parameters()) for block in blocks] == [LSA, GSA]
-
 
 @pytest.mark.parametrize("parts, told", [
     ("ELPGLGL", "right"),
@@ -73,38 +46,6 @@ def test_drop_path_rates(rates, told):
     assert told in check.drop_path_rates.judge(rates)[1]
 
 
-def padded(H, W, w):
-    return -(-H // w) * -(-W // w) * w * w
-
-
-@pytest.mark.parametrize("layers, products, told", [
-    (lambda N, P, C, w: 3 * P * C * C + N * C * C, lambda N, P, C, w: 2 * P * w * w * C, "right"),
-    (lambda N, P, C, w: 3 * P * C * C + 9 * N * C * C, lambda N, P, C, w: 0, "MLP is not part"),
-    (lambda N, P, C, w: 4 * N * C * C, lambda N, P, C, w: 0, "go through qkv too"),
-    (lambda N, P, C, w: 4 * P * C * C, lambda N, P, C, w: 0, "cut off before proj"),
-    (lambda N, P, C, w: 3 * N * C * C + P * C * C, lambda N, P, C, w: 0, "other way round"),
-    (lambda N, P, C, w: 4 * 21 * 35 * C * C, lambda N, P, C, w: 0, "rounds up"),
-    (lambda N, P, C, w: 17, lambda N, P, C, w: 0, "17 in qkv and proj"),
-    (lambda N, P, C, w: 3 * P * C * C + N * C * C, lambda N, P, C, w: P * w * w * C, "two products"),
-    (lambda N, P, C, w: 3 * P * C * C + N * C * C, lambda N, P, C, w: 2 * N * w * w * C, "padded tokens ask"),
-    (lambda N, P, C, w: 3 * P * C * C + N * C * C, lambda N, P, C, w: 2 * P * P * C, "its own window"),
-    (lambda N, P, C, w: 3 * P * C * C + N * C * C, lambda N, P, C, w: 2 * P * w * C, "w·w keys"),
-    (lambda N, P, C, w: 3 * P * C * C + N * C * C, lambda N, P, C, w: 19, "19 in products"),
-])
-def test_padded_lsa_macs(layers, products, told):
-    def macs(H, W, C, w):
-        sizes = H * W, padded(H, W, w), C, w
-        return layers(*sizes), products(*sizes)
-    assert told in check.padded_lsa_macs.judge(macs)[1]
-
-
-def test_padding_that_always_adds_a_window_is_found():
-    def macs(H, W, C, w):
-        P = (H // w + 1) * (W // w + 1) * w * w
-        return 3 * P * C * C + H * W * C * C, 2 * P * w * w * C
-    assert "14×14" in check.padded_lsa_macs.judge(macs)[1]
-
-
 def test_broken_states_are_broken_as_said():
     model = twins_lib.create_model("twins_svt_nano", num_classes=10)
     sound = {torch_name(p.name): p.asnumpy() for p in model.get_parameters()}
@@ -129,9 +70,6 @@ def test_which_is_which(faults, told):
     assert told in check.which_is_which.judge(faults)[1]
 
 
-@pytest.mark.parametrize("exercise, answers", [
-    (check.block_parameters, 2), (check.draw_stage, 1), (check.drop_path_rates, 1), (check.padded_lsa_macs, 1),
-    (check.which_is_which, 1),
-])
-def test_an_empty_answer_is_open(exercise, answers):
-    assert exercise.judge(*[None] * answers)[0] == "open"
+@pytest.mark.parametrize("exercise", [check.draw_stage, check.drop_path_rates, check.which_is_which])
+def test_an_empty_answer_is_open(exercise):
+    assert exercise.judge(None)[0] == "open"

@@ -1,5 +1,6 @@
 """Lesson 08: each bug is found by its own check and no other, the right network by none; and the exercises' checks."""
 
+import itertools
 import json
 
 import mindspore as ms
@@ -18,6 +19,7 @@ from twins_lib.teach.checks import lesson_08 as check
 from twins_lib.teach.checks.lesson_08 import _filled, specimen
 
 NAMES = list(bugs.BUGS)
+SOLUTIONS = ASSETS.parent / "solutions"
 
 
 def fired(model, size=(64, 96)):
@@ -282,6 +284,36 @@ def test_two_patients_are_ill_in_the_network_and_one_in_its_training():
     assert sorted(trained) == [False, False, True] and len(set(blind._KEY.values())) == 3
     with pytest.raises(ValueError, match="no measurement is called 'x'; there are twice"):
         blind.Patient(lambda: specimen(0)).measure("x")
+
+
+def test_a_measurement_that_is_repeated_counts_once():
+    patient = blind.Patient(lambda: specimen(0), "smoothing")
+    assert patient.measure("target") == patient.measure("target") != RIGHT_NUMBERS["target"]
+    assert patient.used == ["target"]
+
+
+class Told:
+    """A patient of whom is known what each measurement gives."""
+
+    def __init__(self, bug):
+        self.bug, self.used = bug, []
+
+    def measure(self, name):
+        self.used.append(name)
+        return RIGHT_NUMBERS[name] + (name == TELLS[self.bug])
+
+
+def test_the_plan_of_the_solution_takes_five_measurements_whatever_the_patients_have():
+    book = json.loads((SOLUTIONS / "08_bug_lab.ipynb").read_text(encoding="utf-8"))
+    (cell,) = [cell for cell in book["cells"] if cell["id"] == "blind-solved"]
+    plan, taken = "".join(cell["source"]).split("patients = ")[0], []
+    exec(plan, names := {})
+    for key in itertools.permutations(TELLS, 3):
+        if {"peg", "heads"} < set(key):
+            patients = dict(zip("ABC", map(Told, key)))
+            assert names["diagnose"](patients) == dict(zip("ABC", key))
+            taken.append(sum(len(patient.used) for patient in patients.values()))
+    assert len(taken) == 18 and max(taken) == 5
 
 
 @pytest.mark.parametrize("change, told", [

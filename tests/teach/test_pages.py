@@ -1,17 +1,25 @@
 """Pages and slides of made notebooks and of the real ones: alt texts, formulas, scripts, and nothing from a network."""
 
+import io
+import os
 import re
+from base64 import b64decode
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from conftest import watched_page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
+from twins_lib.teach.publish import front
 from twins_lib.teach.publish.pages import (
     build_pages,
     build_slides,
-    describe,
     in_pieces,
     main,
     modules,
@@ -70,14 +78,95 @@ def real_site(tmp_path_factory):
     return out, warnings
 
 
-def test_the_index_tells_what_each_lesson_is(notebooks, tmp_path):
+class Tags(HTMLParser):
+    """The tags of a page: [(name, attributes)]."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+
+def tags(path):
+    return Tags(path.read_text(encoding="utf-8")).found
+
+
+def pages_of(out):
+    """The pages of a built site; what lies in _static are pieces of the theme."""
+    return [path for path in sorted(out.rglob("*.html")) if "_static" not in path.parts]
+
+
+def meta(path):
+    """What a page says of itself: {name or property: content}."""
+    return {tag.get("name") or tag.get("property"): tag.get("content") for name, tag in tags(path) if name == "meta"}
+
+
+def test_the_first_page_has_a_card_for_each_lesson(notebooks, tmp_path):
     failed, warnings = build_pages(notebooks, tmp_path / "site")
     assert (failed, warnings) == (0, "")
     assert {path.name for path in tmp_path.iterdir()} == {"notebooks", "site", "site.work"}
     index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert re.search(r'href="01_dots.html">.*01 · Dots: a lesson', index)
-    assert "Dots are <em>small</em>. <em>12 minutes.</em>" in index
+    card = index[index.index('class="sd-card '):]
+    assert "01 · Dots: a lesson" in card and 'href="01_dots.html"' in card
+    assert "Dots are <em>small</em>." in card and "12 minutes, 5 more for the exercises" in card
     assert 'href="solutions/01_dots.html"' in index
+    (picture,) = [tag for name, tag in tags(tmp_path / "site" / "index.html") if name == "img"]
+    assert picture["alt"] == "A “dot”."
+    assert (tmp_path / "site" / picture["src"]).read_bytes() == b64decode(DOT), "the lesson's own picture"
+
+
+def test_a_card_says_what_the_readme_says_one_finds_out(notebooks, tmp_path):
+    (tmp_path / "README.md").write_text("| [01 Dots](notebooks/01_dots.ipynb) | a dot | dots are round |\n")
+    build_pages(notebooks, tmp_path / "site")
+    assert "Dots are round." in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    found = front.findings(FOLDER.parent / "README.md")
+    assert sorted(found) == sorted(path.name for path in FOLDER.glob("*.ipynb"))
+
+
+def test_the_network_in_a_page_gets_its_place_when_it_is_there(notebooks, tmp_path):
+    (notebooks / "assets").mkdir()
+    (notebooks / "assets" / "live.html").write_text("<p>alive</p>")
+    build_pages(notebooks, tmp_path / "site")
+    assert (tmp_path / "site" / "live.html").read_text() == "<p>alive</p>"
+    assert "live.html" in [tag.get("href") for name, tag in tags(tmp_path / "site" / "index.html") if name == "a"]
+
+
+def test_every_page_says_what_it_is_and_has_a_picture(notebooks, tmp_path):
+    build_pages(notebooks, tmp_path / "site", address="https://example.org/")
+    about = meta(tmp_path / "site" / "01_dots.html")
+    assert about["description"] == about["og:description"] == "Dots are small."
+    assert about["og:title"] == "01 · Dots: a lesson" and about["og:url"] == "https://example.org/01_dots.html"
+    picture = about["og:image"].removeprefix("https://example.org/")
+    assert (tmp_path / "site" / picture).read_bytes() == b64decode(DOT)
+    solution = meta(tmp_path / "site" / "solutions" / "01_dots.html")
+    assert solution["description"] == "Try first." and solution["og:image"] == about["og:image"]
+
+
+def test_the_chosen_figures_stand_in_their_lessons():
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        shown = {cell.id for cell in nbformat.read(path, as_version=4).cells for output in cell.get("outputs", [])
+                 if "image/png" in output.get("data", {})}
+        assert front.FIGURES[path.name[:2]] in shown, f"{path.name}: choose another figure for its card, in front.py"
+
+
+def difference(picture, other):
+    """The mean difference of two PNGs in 255ths, or infinity if they have other sizes."""
+    picture, other = (np.asarray(Image.open(io.BytesIO(one)).convert("RGB"), float) for one in (picture, other))
+    return np.abs(picture - other).mean() if picture.shape == other.shape else np.inf
+
+
+def test_the_readme_shows_what_the_lessons_hold():
+    made = front.readme_pictures(FOLDER)
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    for path, content in made.items():
+        stored = path.read_bytes()
+        assert difference(stored, content) < 2, f"{path.name}: python -m twins_lib.teach.publish.front"
+        assert len(stored) < 60_000 and f"(notebooks/assets/{path.name})" in readme
+        others = [other for place, other in made.items() if place != path]
+        assert min(difference(stored, other) for other in others) > 10, "the comparison finds another picture"
 
 
 def test_a_picture_keeps_its_alt_text(notebooks, tmp_path):
@@ -128,7 +217,7 @@ def test_a_folder_without_notebooks_is_named(tmp_path):
 
 
 def test_a_lesson_without_prose_is_described_by_nothing():
-    assert describe(notebook(new_markdown_cell("# Title"))) == ""
+    assert front.describe(notebook(new_markdown_cell("# Title"))) == ""
 
 
 def kinds(notebook):
@@ -211,6 +300,77 @@ def test_the_real_pages_are_complete_and_build_without_a_warning(real_site):
     assert not any(str(FOLDER.parent) in page for page in library), "a path of this machine"
 
 
+def test_real_pages_describe_themselves_and_lead_on(real_site):
+    out, _ = real_site
+    for path in (path for path in pages_of(out) if path.name != front.LIVE):
+        about = meta(path)
+        assert about["description"] and about["og:title"], path
+        assert (path.parent / about["og:image"]).is_file(), path
+    lessons = sorted(path.name for path in out.glob("[01]*.html"))
+    for before, after in zip(lessons, lessons[1:]):
+        leads = {tag.get("title"): tag.get("href") for name, tag in tags(out / before) if name == "a"}
+        assert leads["next page"] == after
+    about = [meta(out / name) for name in lessons]
+    assert len({one["og:image"] for one in about}) == len({one["description"] for one in about}) == len(lessons)
+    assert 'class="twx"' in (out / "index.html").read_text(encoding="utf-8"), "the explorer of lesson 00"
+
+
+SOURCES = [*FOLDER.rglob("*.ipynb"), FOLDER / "TEACHING.md", FOLDER.parent / "README.md",
+           FOLDER.parent / "CONTRIBUTING.md"]
+
+
+def broken_links(pages):
+    """Links within a folder of pages that lead nowhere: (page, link)."""
+    every = {path.resolve(): tags(path) for path in pages_of(pages)}
+    ids = {path: {tag.get("id") or tag.get("name") for _, tag in found} for path, found in every.items()}
+    for path, found in every.items():
+        for link in filter(None, (tag.get("href") or tag.get("src") for _, tag in found)):
+            place, part = unquote(urlsplit(link).path), unquote(urlsplit(link).fragment)
+            target = path.parent / place if place else path
+            if re.match(r"[a-z]+:", link):   # the web, a picture in the page itself, a letter
+                continue
+            if not target.exists() or (part and part not in ids.get(target.resolve(), {part})):
+                yield path.name, link
+
+
+def outside(text):
+    """Addresses in the web that a text names."""
+    return {link.rstrip(".,;") for link in re.findall(r"https?://[^\s)\"'>`\\|]+", text)}
+
+
+def test_no_link_of_the_real_pages_leads_nowhere(real_site):
+    out, _ = real_site
+    assert list(broken_links(out)) == []
+
+
+def test_a_planted_broken_link_is_found(tmp_path):
+    (tmp_path / "a.html").write_text('<h1 id="top"></h1><a href="b.html">1</a><a href="#low">2</a><a href="#top">3</a>'
+                                     '<img src="a%20b.png"><a href="c.html#x">4</a><a href="https://a.b/#c">5</a>')
+    (tmp_path / "a b.png").write_bytes(b"")
+    (tmp_path / "c.html").write_text("<p id='y'></p>")
+    assert [link for _, link in broken_links(tmp_path)] == ["b.html", "#low", "c.html#x"]
+
+
+def test_links_out_of_the_course_stand_in_the_glossary_and_no_others(real_site):
+    listed = outside((front.SITE / "glossary.md").read_text(encoding="utf-8"))
+    used = set()
+    for path in SOURCES:
+        used |= outside(path.read_text(encoding="utf-8").replace("\\n", "\n"))
+    for path in pages_of(real_site[0]):
+        used |= {tag["href"] for name, tag in tags(path) if name == "a" and (tag.get("href") or "").startswith("http")}
+    assert used == listed
+
+
+def test_links_between_notebooks_lead_somewhere():
+    for path in SOURCES:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            text = front.prose_of(nbformat.reads(text, as_version=4))
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            place = path.parent / urlsplit(link).path
+            assert link.startswith(("http", "#")) or place.exists(), f"{path.name}: {link}"
+
+
 def test_pages_in_a_browser(notebooks, tmp_path, page):
     build_pages(notebooks, tmp_path / "site")
     page.goto((tmp_path / "site" / "01_dots.html").as_uri())
@@ -228,11 +388,17 @@ def test_slides_in_a_browser(notebooks, tmp_path, page):
     assert page.text_content("#live") == "alive"
 
 
-def test_no_real_slide_is_higher_than_the_screen(tmp_path, browser):
-    build_slides(FOLDER, tmp_path)
+@pytest.fixture(scope="module")
+def real_slides(tmp_path_factory):
+    out = tmp_path_factory.mktemp("slides")
+    build_slides(FOLDER, out)
+    return out
+
+
+def test_no_real_slide_is_higher_than_the_screen(real_slides, browser):
     for name in sorted(path.stem for path in FOLDER.glob("*.ipynb")):
         page, complaints = watched_page(browser)
-        page.goto((tmp_path / f"{name}.html").as_uri())
+        page.goto((real_slides / f"{name}.html").as_uri())
         page.evaluate("MathJax.startup.promise")
         slides = page.evaluate("""Reveal.getSlides().map(slide => {
             const place = Reveal.getIndices(slide);
@@ -278,10 +444,10 @@ def test_the_explorer_answers_inside_its_lesson(real_site, page):
     canvas, look = page.locator("canvas.twx-map"), page.locator(".twx [aria-live]")
     box = canvas.bounding_box()
     canvas.click(position={"x": box["width"] * 3.5 / 16, "y": box["height"] * 5.5 / 16})
-    assert "the patch in row 6, column 4 of 16×16 looks most at" in look.inner_text()
+    assert "the patch in row 5, column 3 of 16×16 looks most at" in look.inner_text()
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.keyboard.press("ArrowRight")
-    assert "the patch in row 6, column 5 of 16×16 looks most at" in look.inner_text()
+    assert "the patch in row 5, column 4 of 16×16 looks most at" in look.inner_text()
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before
 
 
@@ -305,3 +471,125 @@ def test_a_browser_test_that_is_skipped_fails_in_ci(pytester, monkeypatch):
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(skipped=1)
     monkeypatch.setenv("CI", "true")
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(errors=1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Nobody is shut out: axe-core's rules for WCAG 2.2 A and AA, contrasts that it does not measure, and the keyboard
+# ---------------------------------------------------------------------------------------------------------------------
+
+AXE = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+       "resultTypes": ["violations"]}
+VIEWS = [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400)]
+WHOLE = ("/index.html", "/00_start_here.html")   # of other pages the code is left out, most of a lesson and all alike
+EVERYTHING = "TWINS_ALL_VIEWS" in os.environ     # all pages and slides, whole and in all views: half an hour
+
+
+def shut_out(page, whole=True):
+    """What axe-core finds on the page that is open: [(rule, element)]; not whole: without code."""
+    context = None if whole else {"exclude": [[".highlight pre"]]}
+    found = Axe().run(page, context, AXE).response["violations"]
+    return [(rule["id"], node["html"][:200]) for rule in found for node in rule["nodes"]]
+
+
+def viewed(browser, view):
+    scheme, width = view
+    return browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+
+
+def looked_through(browser, addresses, view, before="0"):
+    """{address: what axe-core finds after a script}, of those pages on which it finds something."""
+    page, found = viewed(browser, view), {}
+    for address in addresses:
+        page.goto(address)
+        page.evaluate("window.MathJax?.startup?.promise")
+        page.evaluate(before)
+        if faults := shut_out(page, EVERYTHING or address.endswith(WHOLE)):
+            found[address] = faults
+    page.close()
+    return found
+
+
+@pytest.mark.parametrize("number", range(len(VIEWS)), ids=["-".join(map(str, view)) for view in VIEWS])
+def test_no_page_shuts_a_reader_out(real_site, browser, number):
+    """Each page in one of the four views, the first in all of them; of the library's pages, which are alike, two."""
+    out, _ = real_site
+    pages = [path for path in pages_of(out) if EVERYTHING or path.parent.name != "library"
+             or path.name in ("index.html", "twins_lib.attention.html")]
+    mine = [path for n, path in enumerate(pages)
+            if EVERYTHING or n % len(VIEWS) == number or path == out / "index.html"]
+    assert looked_through(browser, [path.as_uri() for path in mine], VIEWS[number]) == {}
+
+
+def test_no_slide_shuts_a_reader_out(real_slides, browser):
+    """All slides of a lesson at once, as they are printed; those that the screen would hide are shown for it."""
+    names = sorted(path.name for path in real_slides.glob("*.html"))
+    pages = [(real_slides / name).as_uri() + "?print-pdf" for name in names if EVERYTHING or name[:2] in ("00", "in")]
+    show = """document.querySelectorAll('.slides section').forEach(
+        part => ['aria-hidden', 'hidden'].forEach(name => part.removeAttribute(name)))"""
+    assert looked_through(browser, pages, VIEWS[0], show) == {}
+
+
+@pytest.mark.parametrize("markup, rule", [
+    ("<p style='color: #999; background: #fff'>pale</p>", "color-contrast"), ("<img src='data:,'>", "image-alt"),
+    ("<input type='text'>", "label"), ("<a href='#'></a>", "link-name"), ("<button></button>", "button-name"),
+    ("<div style='height: 3em; overflow: auto'><p>a<p>b<p>c<p>d</div>", "scrollable-region-focusable"),
+])
+def test_a_planted_barrier_is_found(browser, tmp_path, markup, rule):
+    (tmp_path / "page.html").write_text(f"<html lang='en'><title>t</title><main><h1>t</h1>{markup}</main></html>")
+    (found,) = looked_through(browser, [(tmp_path / "page.html").as_uri()], VIEWS[0]).values()
+    assert [name for name, _ in found] == [rule]
+
+
+CONTRAST = """pill => {
+    const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+    let below = [255, 255, 255], behind = pill.parentElement;
+    for (; behind; behind = behind.parentElement) {
+        const [r, g, b, a = 1] = numbers(getComputedStyle(behind).backgroundColor);
+        if (a === 1) { below = [r, g, b]; break; }
+    }
+    const [r, g, b, a = 1] = numbers(getComputedStyle(pill).borderTopColor);
+    const light = colour => colour.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0.05);
+    const pair = [light([r, g, b].map((c, i) => a * c + (1 - a) * below[i])), light(below)];
+    return Math.max(...pair) / Math.min(...pair);
+}"""
+
+
+@pytest.mark.parametrize("view", VIEWS[:2], ids=["light", "dark"])
+def test_the_border_of_what_can_be_chosen_is_seen(real_site, browser, view):
+    """WCAG 1.4.11: 3 to 1 for what shows where a control is; axe-core does not measure it."""
+    page = viewed(browser, view)
+    page.goto((real_site[0] / "index.html").as_uri())
+    pill = page.locator("input:not(:checked) + .twx-pill").first
+    pill.wait_for()
+    assert pill.evaluate(CONTRAST) >= 3
+    pill.evaluate("pill => pill.style.borderColor = 'rgba(128, 128, 128, .55)'")   # as it was
+    weak = pill.evaluate(CONTRAST)
+    page.close()
+    assert weak < 3
+
+
+def test_the_explorer_is_used_with_the_keyboard_alone(real_site, page):
+    page.goto((real_site[0] / "index.html").as_uri())
+    canvas, look = page.locator("canvas.twx-map"), page.locator(".twx [aria-live]")
+    canvas.wait_for()
+    page.evaluate("document.querySelector('canvas.twx-map').focus()")
+    said = [look.inner_text()]
+    for key in ("ArrowRight", "PageUp", "Home", "End", "ArrowDown"):
+        page.keyboard.press(key)
+        said.append(look.inner_text())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.type") == "checkbox"
+    before = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.keyboard.press("Space")
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Stage 1, block 1 (LSA)"
+    page.keyboard.press("ArrowRight")   # the other block of the two
+    assert "Stage 1, block 2 (GSA)" in look.inner_text()
+    said.append(look.inner_text())
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.className") == "twx-map", "nothing holds the keyboard back"
+    assert len(set(said)) == len(said)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import cache
+from io import StringIO
 
 import mindspore as ms
 import numpy as np
@@ -82,6 +83,58 @@ def test_a_lesson_without_a_quiz_is_named(capsys):
     with pytest.raises(SystemExit):
         quiz.main(["--lesson", "77"])
     assert "77" in capsys.readouterr().err
+
+
+def same(text):
+    """A text as a parser gives it back: without its marks for code and in one kind of spaces."""
+    return " ".join(text.replace("`", "").split())
+
+
+def test_moodle_s_format_gives_back_every_question_and_key():
+    from pygiftparser.parser import parseFile
+    from pygiftparser.utils import reSpecialChar
+
+    def plain(text):   # the parser leaves the marks of special characters to whoever shows the text
+        return reSpecialChar.sub(r"\g<char>", text)
+
+    found = parseFile(StringIO(quiz.gift(list(quiz.questions()))))
+    assert [question.title for question in found] == ALL
+    for name, question in zip(ALL, found, strict=True):
+        asked = ask(name)
+        assert question.valid and type(question.answers).__name__ == "SelectSet"
+        assert question.cat == f"Twins/{name[:2]}"
+        assert question.markup == "markdown" and plain(question.text) == asked["ask"].strip()
+        assert [plain(answer.answer) for answer in question.answers.answers] == [
+            quiz.choice(asked[letter]) for letter in quiz.LETTERS], name
+        assert [letter for letter, answer in zip(quiz.LETTERS, question.answers.answers)
+                if answer.fraction == 100] == [asked["key"]]
+        assert plain(question.generalFeedback) == asked["why"].strip()
+
+
+def test_text2qti_reads_every_question_and_key():
+    from text2qti.config import Config
+    from text2qti.quiz import Quiz
+
+    for lesson, part in quiz.questions().items():
+        found = Quiz(quiz.text2qti(lesson), config=Config(), source_name=lesson).questions_and_delims
+        for question, asked in zip(found, part["questions"], strict=True):
+            assert question.type == "multiple_choice_question"
+            assert same(question.question_raw) == same(asked["ask"])
+            assert [same(choice.choice_raw) for choice in question.choices] == [
+                same(quiz.choice(asked[letter])) for letter in quiz.LETTERS]
+            right = [letter for letter, choice in zip(quiz.LETTERS, question.choices) if choice.correct]
+            assert right == [asked["key"]]
+            assert same(question.feedback_raw) == same(asked["why"])
+            shown = question.question_html_xml + "".join(choice.choice_html_xml for choice in question.choices)
+            assert "em&gt;" not in shown and "strong&gt;" not in shown, "stars and lines that were taken for emphasis"
+
+
+def test_only_gift_holds_all_lessons(capsys):
+    assert not quiz.main(["--format", "gift"]) and capsys.readouterr().out.count("$CATEGORY") == 11
+    assert not quiz.main(["--format", "gift", "--lesson", "3"]) and capsys.readouterr().out.count("::03.") == 5
+    with pytest.raises(SystemExit):
+        quiz.main(["--format", "text2qti"])
+    assert "name a lesson, such as --lesson 3" in capsys.readouterr().err
 
 
 def tokens(size, dim, seed=0):

@@ -25,6 +25,7 @@ CHECKSUMS = {
     "silhouettes": "9fee979964165d03221e7bfc063adcbf0e7abeef1f947d7e717e5f092a22f421",
     "scenes": "d4c6d75313e1eef8fc97afc0f0fba8579ce932c89ea3af9ba90f2f4fb14b0c08",
     "enclosures": "ff2d3a8166f97123cbe371e3170a2c93f94c69ff13b1bb03fb3a7da925f6d401",
+    "legends": "38c1d7783582c6e767d56f1de75b3ccba9832064d4faa879a19dbcf6909ac1cd",
 }
 
 
@@ -187,6 +188,21 @@ def test_enclosures_ground_is_alike_inside_and_outside():
     assert coloured(images // 64)[masks == 1].all()
 
 
+def test_legends_say_at_the_left_border_which_colour_is_wanted_at_the_right():
+    images, masks = toy.legends(40, 3)
+    signed = images.astype(int)
+    assert not masks[:, :, :48].any() and np.ptp(signed, axis=-1)[:, :, 8:48].max() < 40  # greys
+    blue = signed[..., 2] > signed[..., 0] + 40
+    for image, mask in zip(blue, masks):
+        assert len({*image[:, :8].ravel()}) == 1  # one stripe, of one colour
+        assert ndimage.label(mask > 0)[1] == 3
+        for label, part in ((2, image[0, 0]), (1, ~image[0, 0])):
+            inner = ndimage.binary_erosion(mask == label)
+            assert (image[inner] == part).all()
+    wanted = np.array([(mask == 2).any() for mask in masks])
+    assert wanted.any() and (masks == 1).any() and blue[:, 0, 0].sum() == 20
+
+
 @pytest.mark.parametrize("call, words", [
     (lambda: toy.far_pairs(4, 0, size=32), "size=32: must be a multiple of 16 pixels and at least 48"),
     (lambda: toy.far_pairs(4, 0, window=6), "window=6: must be a multiple of 4 pixels and at least 8"),
@@ -199,6 +215,7 @@ def test_enclosures_ground_is_alike_inside_and_outside():
     (lambda: toy.shapes(0, 0), "n=0: ask for at least 1 image"),
     (lambda: toy.scenes(4, 0, size=30), "size=30: must be"),
     (lambda: toy.enclosures(4, 0, size=32), "size=32: must be a multiple of 4 pixels and at least 64"),
+    (lambda: toy.legends(4, 0, size=64), "size=64: must be a multiple of 4 pixels and at least 96"),
 ])
 def test_impossible_wishes_are_named(call, words):
     with pytest.raises(ValueError, match=words):

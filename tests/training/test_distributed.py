@@ -15,7 +15,7 @@ import pytest
 from small_images import TINY, write_config, write_images
 
 from twins_lib import VARIANTS
-from twins_lib.training import distributed, planning
+from twins_lib.training import distributed
 from twins_lib import train as train_program
 from twins_lib.training import tasks
 from twins_lib.training.checkpoints import read_checkpoint
@@ -256,50 +256,6 @@ def test_ranks_read_the_port_that_rank_0_announces(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "PATIENCE", 0.1)
     with pytest.raises(RuntimeError, match="rank 0 has not started"):
         distributed._read_port(tmp_path / "nothing")
-
-
-def test_plan_adds_up():
-    eight, many = planning.plan(images=1_281_167, batch=128, parameters=24_060_776, seconds_per_image=1e-3,
-                                   images_per_second=4000, bandwidth=25e9, latency=2e-5, devices=(8, 1024))
-    assert (eight.steps, eight.batch, many.batch) == (1251, 1024, 131072)
-    assert eight.compute == pytest.approx(1251 * 128 * 1e-3) and eight.input == pytest.approx(1251 * 128 / 4000)
-    assert eight.all_reduce == pytest.approx(1251 * (2 * 7 / 8 * 4 * 24_060_776 / 25e9 + 14 * 2e-5))
-    assert eight.epoch == pytest.approx(max(eight.compute, eight.input) + eight.all_reduce)
-
-
-def plan_table(capsys, *words):
-    planning.main(words)
-    said = capsys.readouterr().out
-    rows = [line.split() for line in said.splitlines()]
-    return said, {int(row[0]): row for row in rows if len(row) == 10 and row[0].isdigit()}
-
-
-def test_the_plan_program_prints_the_plan(capsys):
-    said, rows = plan_table(capsys, "--images-per-second", "1000", "--input-images-per-second", "4000", "--bandwidth",
-                            "25", "--devices", "8", "1024")
-    (eight, many) = planning.plan(images=1_281_167, batch=128, parameters=24_060_776, seconds_per_image=1e-3,
-                                     images_per_second=4000, bandwidth=25e9, latency=2e-5, devices=(8, 1024))
-    assert rows[8][1:] == ["1,024", "0.001", "1251", f"{eight.compute:.1f}", f"{eight.input:.1f}",
-                           f"{eight.all_reduce:.2f}", f"{eight.epoch:.1f}", f"{eight.epoch * 300 / 3600:.1f}",
-                           f"{eight.compute / eight.epoch:.0%}"]
-    assert rows[1024][1:4] == ["131,072", "0.13", str(many.steps)]
-    assert "24,060,776 parameters" in said and "assumed" in said
-
-
-def test_a_plan_without_a_figure_for_the_input_says_so(capsys):
-    said, rows = plan_table(capsys, "--images-per-second", "100", "--images", "1000", "--devices", "1", "16")
-    assert "input:   not given, taken to be never short" in said
-    assert rows[1][5:] == ["0.0", "0.00", rows[1][4], rows[1][8], "100%"]
-    assert "16    2,048  an epoch has fewer images than one step" in said
-
-
-@pytest.mark.parametrize("words, says", [
-    ([], "--images-per-second"), (["--images-per-second", "0"], "must be at least"),
-    (["--images-per-second", "9", "--model", "twins"], "invalid choice")])
-def test_faults_of_a_plan(capsys, words, says):
-    with pytest.raises(SystemExit) as end:
-        planning.main(words)
-    assert end.value.code == 2 and says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("listens", [True, False])

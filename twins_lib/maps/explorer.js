@@ -45,8 +45,8 @@ function footprint(block, query, key) {
 }
 
 function place({ top, left, side }) {
-  return side === 1 ? `row ${top + 1}, column ${left + 1}`
-    : `rows ${top + 1}–${top + side}, columns ${left + 1}–${left + side}`;
+  return side === 1 ? `row ${top}, column ${left}`
+    : `rows ${top}–${top + side - 1}, columns ${left}–${left + side - 1}`;
 }
 
 function draw(canvas, dimmed, block, query, shares, options = {}) {
@@ -157,7 +157,7 @@ function start(root, data, picture, id) {
     const count = data.blocks[state.block].maps.length;
     thumbnails = (count === 1 ? [0] : [-1, ...Array(count).keys()]).map(head => ({ head, canvas: sized(160) }));
     heads.replaceChildren(...thumbnails.map(({ head, canvas }) => {
-      const name = head < 0 ? "mean" : `head ${head + 1}`;
+      const name = head < 0 ? "mean" : `head ${head}`;
       const label = element("span", { className: "twx-head" }, canvas, name);
       return radio("head", label, head === currentHead(), () => { state.head = head; render(); });
     }));
@@ -196,8 +196,8 @@ function start(root, data, picture, id) {
     const { query } = state, keys = shares.map((share, key) => ({ share, at: footprint(block, query, key) }));
     const best = keys.filter(key => key.at).sort((a, b) => b.share - a.share).slice(0, 3);
     const lost = keys.filter(key => !key.at).reduce((sum, key) => sum + key.share, 0);
-    return `${block.name}, ${currentHead() < 0 ? "mean of the heads" : `head ${currentHead() + 1}`}: the patch in `
-      + `row ${query.row + 1}, column ${query.column + 1} of ${block.rows}×${block.columns} looks most at `
+    return `${block.name}, ${currentHead() < 0 ? "mean of the heads" : `head ${currentHead()}`}: the patch in `
+      + `row ${query.row}, column ${query.column} of ${block.rows}×${block.columns} looks most at `
       + best.map(key => `${place(key.at)} (${percent(key.share)})`).join("; ") + "."
       + (lost ? ` ${percent(lost)} goes to the padding of its window, where there is no image.` : "");
   }
@@ -217,7 +217,7 @@ function start(root, data, picture, id) {
       return at && row >= at.top && row < at.top + at.side && column >= at.left && column < at.left + at.side;
     });
     state.hover = key < 0 ? null : footprint(block, state.query, key);
-    pointer.textContent = `Under the pointer: row ${row + 1}, column ${column + 1}: `
+    pointer.textContent = `Under the pointer: row ${row}, column ${column}: `
       + (key >= 0 ? percent(shares[key]) + (state.hover.side > 1 ? ` for the key over ${place(state.hover)}` : "")
         : block.kind === "LSA" ? "outside the window" : "in no key");
     drawMap();

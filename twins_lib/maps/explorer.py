@@ -145,10 +145,10 @@ def _still(m, picture, head):
     grid, weights = m.on_grid(query), m.weights_of(query)
     grid, weights = (grid.mean(0), weights.mean(0)) if head is None else (grid[head], weights[head])
     top, bottom, left, right = m.footprints[weights.argmax()]
-    seen = (f"row {top + 1}, column {left + 1}" if m.cell == 1
-            else f"rows {top + 1} to {bottom}, columns {left + 1} to {right}")
-    who = "mean of the heads" if head is None else f"head {head + 1}"
-    alt = (f"{m.name}, {who}: the patch in row {row + 1}, column {column + 1} of {m.size[0]}×{m.size[1]} "
+    seen = (f"row {top}, column {left}" if m.cell == 1
+            else f"rows {top} to {bottom - 1}, columns {left} to {right - 1}")
+    who = "mean of the heads" if head is None else f"head {head}"
+    alt = (f"{m.name}, {who}: the patch in row {row}, column {column} of {m.size[0]}×{m.size[1]} "
            f"looks most at {seen} ({weights.max():.0%}).")
     enlarged = max(1, 256 // picture.shape[1])
     shown = Image.fromarray(overlay(picture, grid).repeat(enlarged, 0).repeat(enlarged, 1))

@@ -1,7 +1,8 @@
 """Attention maps for print: heads, stages, depth, and LSA against GSA (lesson 07).
 
-Every function returns a matplotlib Figure whose title says what the numbers show. Titles count from 1, as people do:
-stage 1 is `model.blocks[0]`. A picture is the uint8 array (H, W, 3) that the network saw.
+Every function returns a matplotlib Figure whose title says what the numbers show. Titles count as all lessons do:
+stages and blocks from 1, as the paper; heads, tokens, rows and columns from 0, as their arrays. A picture is the uint8
+array (H, W, 3) that the network saw.
 """
 
 import numpy as np
@@ -63,7 +64,7 @@ def heads_figure(attention_map, picture, queries):
                else f"every head reaches all {m.num_keys} keys ({m.cell}×{m.cell} tokens each)")
     figure, panels = _panels(len(queries), len(m.rows), picture, f"{m.name}:\n{finding}")
     for row, query in zip(panels, queries):
-        for head, (axes, grid, weights) in enumerate(zip(row, m.on_grid(query), m.weights_of(query)), start=1):
+        for head, (axes, grid, weights) in enumerate(zip(row, m.on_grid(query), m.weights_of(query))):
             _draw(axes, m, picture, grid, query)
             axes.set_title(f"head {head}: {_scale(weights)}", fontsize=8, loc="center")
         row[0].set_ylabel(_place(query, m), fontsize=8)
@@ -205,4 +206,4 @@ def _outline(axes, top, bottom, left, right, edgecolor="white", **style):
 
 def _place(query, m):
     row, column = divmod(query, m.size[1])
-    return f"query: row {row + 1},\ncolumn {column + 1}"
+    return f"query: row {row},\ncolumn {column}"

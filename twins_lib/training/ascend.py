@@ -20,7 +20,7 @@ from pathlib import Path
 import mindspore as ms
 
 from .config import SHIPPED, load_config
-from .errors import RunError, run
+from .errors import RunError, run, telling_line
 from .standins import MADE_FOR, SOC, environment
 
 GIB = 2**30
@@ -31,6 +31,7 @@ WIRES = {"Depend", "Load", "MakeTuple", "TupleGetItem", "UpdateState", "return"}
 EXACT = re.compile("LayerNorm|GroupNorm|BatchNorm|LogSoftmax|L2Loss|Adam")
 ELSEWHERE = "" if ms.__version__ == MADE_FOR else f"; this was made for MindSpore {MADE_FOR}, here is {ms.__version__}"
 PROGRAM = ("-m", "twins_lib.training.graphs")
+STORED = Path(__file__).parents[2] / "notebooks/assets/ascend_dry_run.json"
 
 
 @dataclass(frozen=True)
@@ -123,20 +124,13 @@ def compiled(graph, program=PROGRAM, kernels=True):
         done = subprocess.run([sys.executable, *program, *words], env=dry, cwd=folder, text=True, errors="replace",
                               capture_output=True)
         if done.returncode:
-            raise RunError(f"{graph.config}: does not compile for Ascend ({_reason(done.stderr)}){ELSEWHERE}")
+            raise RunError(f"{graph.config}: does not compile for Ascend ({telling_line(done.stderr)}){ELSEWHERE}")
         built = [read(path.read_text(errors="replace")) for path in Path(folder).rglob("graph_build_*.ir")]
     if kernels and not built:
         raise RunError(f"{graph.config}: MindSpore wrote no graph_build_*.ir{ELSEWHERE}")
     sets = [tuple(sorted(set().union(*(one[place] for one in built)))) for place in (1, 2, 3)]
     return Compiled(json.loads(done.stdout.splitlines()[-1])["peak_bytes"], sum((one[0] for one in built), Counter()),
                     *sets)
-
-
-def _reason(said):
-    """The line of an error that says most: MindSpore's own, or the last."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    told = [line for line in lines if re.match(r"error: |(\w+\.)*\w*Error: ", line)]
-    return (told or lines or ["it said nothing"])[-1].removeprefix("error: ")
 
 
 # ------------------------------------------------------------------------------------------------- the command
@@ -162,6 +156,24 @@ def imagenet():
     """Names of the shipped configurations that are written for Ascend."""
     names = sorted(path.stem for path in SHIPPED.glob("*.yaml"))
     return [name for name in names if load_config(name).device == "Ascend"]
+
+
+def stored_peak(config, images):
+    """GiB at the peak of one of eight devices in training, by the stored dry run of the shipped configurations.
+
+    Args:
+        config (Config): of a shipped model.
+        images (int): of one forward pass of one device.
+
+    Returns:
+        float, or None if no stored line is of this model, so many images, and the same size, precision and average.
+    """
+    lines = json.loads(STORED.read_text())["graphs"] if STORED.is_file() else ()
+    for line in lines:
+        if (line["graph"], line["images"]) == (config.model, images):
+            shipped = load_config(config.model)
+            same = all(getattr(config, key) == getattr(shipped, key) for key in ("image_size", "precision", "ema"))
+            return line["peak_gib"] if same else None
 
 
 def line_of(name, graph, kernels=True):

@@ -25,6 +25,13 @@ def printable(text):
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda sign: repr(sign[0])[1:-1], text)
 
 
+def telling_line(said):
+    """The line of a program's errors that says most: the last sentence of `run`, the last exception, or the last."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    told = [line for line in lines if re.match(r"error: |(\w+\.)*\w*Error: ", line)]
+    return (told or lines or ["it said nothing"])[-1].removeprefix("error: ")
+
+
 def run(main, arguments=None):
     """Call a program's `main`: what the user can mend is one sentence and exit code 2, a lost loss exit code 1.
 

@@ -1,34 +1,30 @@
 """The first day on a new machine: gates from "does it start" to "does it learn as the original did" (lesson 10).
 
-`python -m twins_lib.training.firstday --config twins_svt_small data=imagenet` runs every gate that one process can run
-here and prints a table: what passed, what failed and what to do then, what could not be tried. Each gate that fails
-makes the later ones worthless, so stop there. Several devices, and killing and resuming, are runs of `twins_lib.train`.
+`python -m twins_lib.training.firstday --config twins_svt_small data=imagenet` runs every gate that can be run here and
+prints a table: what passed, what failed and what to do then, what was not tried and why. Each gate that fails makes the
+later ones worthless, so they are left out. One device is tried first, then all of them under msrun.
 """
 
 import argparse
 import json
 import math
-import time
-from dataclasses import dataclass
-from functools import cached_property
+import sys
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import mindspore as ms
-import numpy as np
 
-from .batches import throughput
-from .config import load_config
-from .distributed import start
-from .engine import step_of
+from .ascend import CARD, GIB, LIMIT, stored_peak
+from .config import Config, load_config
 from .errors import RunError, run
-from .images import ImageFolder
+from .planning import published_rate
 from .standins import MADE_FOR, real_cann
-from .tasks import classification
+from .trials import STEPS, alone_in_a_process, together
 
 # github.com/Meituan-AutoML/Twins, logs/svt_s.txt: epoch -> train loss, top-1; Twins-SVT-S with 2048 images a step.
 OFFICIAL = {2: (6.65, 6.4), 5: (5.75, 30.6), 10: (4.78, 53.9)}
-PER_DEVICE = 253  # images/s of Twins-SVT-S on one of 8 devices: Ascend/ModelZoo-PyTorch, PyTorch 1.8
-STEPS = 20
+SCALING = 2026 / (8 * 296.8)  # what 8 devices made of eight times one: Ascend/ModelZoo-PyTorch, twins_svt_small
 
 
 class Failed(Exception):
@@ -39,114 +35,149 @@ class NotTried(Exception):
     """Why a gate cannot be run here."""
 
 
-@dataclass
-class Bench:
-    """One process with its batch: what the gates share, made when the first of them asks for it."""
+class Facts(dict):
+    """What a trial has told; to ask for more is `Failed`, with the reason why it ended before."""
 
-    config: object
-    seconds: float = 10.0
-    speed: float = 0.0
+    def __init__(self, trial):
+        super().__init__()
+        try:
+            trial(tell=self.update)
+            self.reason = "the trial did not tell"
+        except (RunError, ValueError, OSError) as fault:
+            self.reason = str(fault)
+
+    def __missing__(self, name):
+        raise Failed(self.reason)
+
+
+@dataclass
+class Day:
+    """A configuration, the devices that are to share its batch, and what the gates share: the facts of both trials."""
+
+    config: Config
+    devices: int = 8
 
     @cached_property
-    def task(self):
+    def share(self):
+        """The configuration of one device."""
+        return replace(self.config, batch_size=self.config.local_batch(self.devices), accumulate=1)
+
+    @cached_property
+    def alone(self):
+        return Facts(partial(alone_in_a_process, self.share))
+
+    @cached_property
+    def together(self):
+        return Facts(partial(together, self.config, self.devices))
+
+    def trained(self):
+        """The facts of one device; `NotTried` without images."""
         if not Path(self.config.data, "train").is_dir():
             raise NotTried(f"no images in {self.config.data}; give data=...")
-        return classification(self.config, 0, 1)
-
-    @cached_property
-    def batch(self):
-        return [next(iter(self.task.batches(0, 0))) for _ in range(self.config.accumulate)]
-
-    @cached_property
-    def step(self):
-        return step_of(self.config, self.task.model, self.task.loss, 1)[1]
-
-    @cached_property
-    def first_loss(self):
-        return self.step(self.batch, 0.0)[0]
+        return self.alone
 
 
-def versions(bench):
+def versions(day):
     """MindSpore is the one this was written for, and CANN one that it accepts."""
     if ms.__version__ != MADE_FOR:
         raise Failed(f"MindSpore {ms.__version__}, written for {MADE_FOR}")
-    if bench.config.device != "Ascend":
+    if day.config.device != "Ascend":
         return f"MindSpore {ms.__version__}"
-    told = Path(real_cann() or "", "compiler/version.info")
+    if not real_cann():
+        raise Failed("no CANN here: ASCEND_HOME_PATH is not set")
+    told = Path(real_cann(), "compiler/version.info")
     if not told.is_file():
         raise Failed(f"{told}: no such file, so CANN's version is not known")
     return f"MindSpore {ms.__version__}, CANN {told.read_text().strip().splitlines()[0]}"
 
 
-def device(bench):
+def device(day):
     """The device of the configuration starts."""
-    try:
-        start(bench.config.device)
-    except RunError as fault:
-        raise Failed(str(fault)) from None
-    return bench.config.device
+    return day.alone["device"]
 
 
-def one_batch(bench):
+def one_batch(day):
     """A fresh network knows nothing: the loss of its first batch is the logarithm of the number of classes."""
-    expected = math.log(bench.batch[0][1].shape[1])
-    if not abs(bench.first_loss - expected) < 0.05 * expected:
-        raise Failed(f"loss {bench.first_loss:.2f}, should be near {expected:.2f}")
-    return f"loss {bench.first_loss:.2f}, ln(classes) {expected:.2f}"
+    return fresh(day.trained()["first_loss"], day)
 
 
-def overfit(bench):
+def fresh(loss, day):
+    expected = math.log(day.alone["classes"])
+    if not abs(loss - expected) < 0.05 * expected:
+        raise Failed(f"loss {loss:.2f}, should be near {expected:.2f}, the logarithm of the number of classes")
+    return f"loss {loss:.2f}, ln(classes) {expected:.2f}"
+
+
+def overfit(day):
     """The same batch again and again is learned: in 20 updates at a rate of 1e-3 the loss falls."""
-    before = bench.first_loss
-    begin = time.perf_counter()
-    losses = [bench.step(bench.batch, 1e-3)[0] for _ in range(STEPS)]
-    bench.speed = STEPS * bench.config.batch_size / (time.perf_counter() - begin)
-    floor = _entropy(bench.batch)
-    if not losses[-1] - floor < 0.8 * (before - floor):
-        raise Failed(f"loss {before:.3f} -> {losses[-1]:.3f} in {STEPS} updates")
-    return f"loss {before:.3f} -> {losses[-1]:.3f}; no loss can be below {floor:.3f}, the entropy of the targets"
+    seen = day.trained()
+    first, last, least = seen["first_loss"], seen["last_loss"], seen["least_loss"]
+    if not last - least < 0.8 * (first - least):
+        raise Failed(f"loss {first:.3f} -> {last:.3f} in {STEPS} updates")
+    return f"loss {first:.3f} -> {last:.3f}; no loss can be below {least:.3f}, the entropy of the targets"
 
 
-def _entropy(batches):
-    targets = np.concatenate([batch[1] for batch in batches]).astype(np.float64)
-    return float(-(targets * np.log(np.maximum(targets, 1e-12))).sum(1).mean())
+def speed(day):
+    """Images per second of one device, beside the figure that is published."""
+    made, (published, source) = day.trained()["images_per_second"], published_rate(day.config.model)
+    told = f"{made:.1f} images/s"
+    if day.config.device != "Ascend":
+        return told
+    if made < published / 2:
+        raise Failed(f"{told}, less than half of {published}: {source}")
+    return f"{told}; {published}: {source}"
 
 
-def speed(bench):
-    """Images per second of one device, beside the one figure that is published."""
-    if not bench.speed:
-        raise NotTried("the gate before did not run")
-    told = f"{bench.speed:.1f} images/s"
-    if bench.config.device == "Ascend" and bench.speed < PER_DEVICE / 2:
-        raise Failed(f"{told}, less than half of the {PER_DEVICE} of PyTorch 1.8")
+def memory(day):
+    """The peak of the device's memory, beside the figure of the dry run, which leaves out the kernels' workspace."""
+    if day.config.device != "Ascend":
+        raise NotTried("MindSpore counts the memory of an Ascend device only")
+    peak, stored = day.trained()["peak_bytes"] / GIB, stored_peak(day.config, day.share.batch_size)
+    told = f"{peak:.1f} GiB of {CARD // GIB}; " + (
+        f"{stored} by the dry run, without the kernels' workspace" if stored else "the dry run has no figure for this")
+    if peak > LIMIT / GIB:
+        raise Failed(told)
     return told
 
 
-def memory(bench):
-    """The peak of the device's memory, for which the dry run predicts a figure without the kernels' workspace."""
-    if bench.config.device != "Ascend":
-        raise NotTried("MindSpore counts the memory of an Ascend device only")
-    gib = ms.runtime.max_memory_allocated() / 2**30
-    if gib > 30:
-        raise Failed(f"{gib:.1f} GiB of 32")
-    return f"{gib:.1f} GiB"
+def feed(day):
+    """The workers of one device make images faster than it trains on them."""
+    used, made = day.trained()["images_per_second"], day.alone["images_made"]
+    if made < used:
+        raise Failed(f"{made:.0f} images/s made, {used:.0f} trained on")
+    return f"{made:.0f} images/s made, {used:.0f} trained on"
 
 
-def feed(bench):
-    """The host makes images faster than its devices train on them."""
-    if not bench.speed:
-        raise NotTried("the speed of the device is not known")
-    folder, config = ImageFolder(Path(bench.config.data, "train")), bench.config
-    made = throughput(folder, config.image_size, config.batch_size, config.workers, bench.seconds)
-    if made < bench.speed:
-        raise Failed(f"{made:.0f} images/s made, {bench.speed:.0f} trained on")
-    return f"{made:.0f} images/s made, {bench.speed:.0f} trained on"
+def several(day):
+    """All devices train together under msrun: the loss is that of a fresh network, and the speed nearly adds up."""
+    if day.devices < 2 or sys.platform != "linux":
+        raise NotTried("needs two devices, and Linux")
+    one, seen = day.trained()["images_per_second"], day.together
+    told, made = fresh(seen["loss_together"], day), seen["speed_together"]
+    ratio = made / (day.devices * one)
+    told = f"{day.devices} train together: {told}; {made:.1f} images/s, {ratio:.0%} of {day.devices} times one"
+    if day.config.device == "Ascend" and ratio < 0.5:
+        raise Failed(f"{told}, where PyTorch 1.8 had {SCALING:.0%}")
+    return told
 
 
-def learning(bench):
+def resume(day):
+    """One of the processes is killed, and the run, resumed, comes to the same loss and the same weights."""
+    if day.devices < 2 or sys.platform != "linux":
+        raise NotTried("needs two devices, and Linux")
+    day.trained()
+    seen = day.together
+    told = (f"sum of losses {seen['loss']:.6f}, killed and resumed {seen['resumed_loss']:.6f}; "
+            f"largest difference of a weight {seen['difference']:g}")
+    if seen["loss"] != seen["resumed_loss"] or seen["difference"]:
+        raise Failed(told)
+    return told
+
+
+def learning(day):
     """Epochs 2, 5 and 10 of the run in `output` are as in the official log: train loss within 0.3, top-1 within 5."""
-    path = Path(bench.config.output, "log.jsonl")
-    if bench.config.model != "twins_svt_small" or not path.is_file():
+    path = Path(day.config.output, "log.jsonl")
+    if day.config.model != "twins_svt_small" or not path.is_file():
         raise NotTried(f"needs {path} of a run of twins_svt_small")
     lines = {line["epoch"]: line for line in map(json.loads, path.read_text().splitlines())}
     seen = [epoch for epoch in OFFICIAL if epoch in lines]
@@ -168,36 +199,54 @@ GATES = {
     speed: "profile one step before buying hours",
     memory: "set accumulate=2",
     feed: "more workers, or smaller images on disk",
+    several: "try two devices; then look at the links between them and at the feed of all together",
+    resume: "do not start a run of days: a kill would end it",
     learning: "stop the run: it will not end at 81.7; compare learning rate, batch and augmentation with the config",
 }
 
 
-def pass_through(bench):
-    """Run the gates in their order: list of (name, verdict, sentence), verdict one of passed, FAILED, not tried."""
-    table = []
+def pass_through(day, only=None):
+    """Run the gates in their order: yield (name, verdict, sentence), verdict one of passed, FAILED, not tried.
+
+    Args:
+        day (Day): what they judge.
+        only (str): the name of the one gate to run.
+    """
+    failed = ""
     for gate, advice in GATES.items():
+        if only not in (None, gate.__name__):
+            continue
         try:
-            table.append((gate.__name__, "passed", gate(bench)))
+            if failed:
+                raise NotTried(f"the gate {failed} comes before it")
+            yield gate.__name__, "passed", gate(day)
         except Failed as seen:
-            table.append((gate.__name__, "FAILED", f"{seen}; {advice}"))
+            failed = gate.__name__
+            yield failed, "FAILED", f"{seen}; {advice}"
         except NotTried as reason:
-            table.append((gate.__name__, "not tried", str(reason)))
-    return table
+            yield gate.__name__, "not tried", str(reason)
 
 
 def main(arguments=None):
-    """Parse the command line, print the table; exit code 2 if a gate failed."""
+    """Parse the command line, print the table line by line; exit code 2 if a gate failed."""
     parser = argparse.ArgumentParser(prog="python -m twins_lib.training.firstday", description=__doc__)
     parser.add_argument("--config", required=True, help="YAML file, or the name of a shipped one: twins_svt_small ...")
-    parser.add_argument("--devices", type=int, default=8, help="that will share the batch (%(default)s)")
+    parser.add_argument("--devices", type=int, default=8, metavar="N", help=(
+        "of this host, which share the batch (%(default)s)"))
+    parser.add_argument("--only", choices=[gate.__name__ for gate in GATES], metavar="GATE", help=(
+        "run this one: " + ", ".join(gate.__name__ for gate in GATES) + "; learning uses no device and can be asked "
+        "while a run goes on"))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     options = parser.parse_intermixed_args(arguments)
-    share = load_config(options.config, options.overrides).local_batch(options.devices)
-    config = load_config(options.config, [*options.overrides, f"batch_size={share}", "accumulate=1"])
-    table = pass_through(Bench(config))
-    for name, verdict, sentence in table:
-        print(f"{name:10} {verdict:10} {sentence}")
-    if failed := [name for name, verdict, _ in table if verdict == "FAILED"]:
+    config = load_config(options.config, options.overrides)
+    if not isinstance(config, Config):
+        raise RunError(f"{options.config}: is no classification, and the gates know nothing else")
+    day = Day(config, options.devices)
+    failed = []
+    for name, verdict, sentence in pass_through(day, options.only):
+        print(f"{name:10} {verdict:10} {sentence}", flush=True)
+        failed += [name] * (verdict == "FAILED")
+    if failed:
         raise RunError(f"stop at the gate {failed[0]}: what comes after it says nothing")
 
 

@@ -4,26 +4,6 @@ import numpy as np
 
 from ..check import exercise, require
 
-_C = 128
-_LSA = 4 * _C + (4 * _C * _C + 4 * _C) + (8 * _C * _C + 5 * _C)
-_GSA = _LSA + 16 * _C * _C + 3 * _C
-
-
-@exercise
-def block_parameters(lsa, gsa):
-    """Parameters of an LSA and of a GSA block of the second stage of twins_svt_small."""
-    require(lsa != _LSA - 9 * _C, "biases are learned too: 3C in qkv, C in proj, 4C and C in the MLP, 9C in all")
-    require(lsa != _LSA - 4 * _C, "4C are missing: the scale and shift of two norms, or the biases of qkv and proj")
-    require(lsa != _LSA - 2 * _C, "there are two norms in a block")
-    require(lsa != _GSA, "an LSA block has no sub-sampling; that number belongs to the other block")
-    require(lsa == _LSA, f"{lsa} in the LSA block: add 4C for norms, 4C² + 4C for attention, 8C² + 5C for the MLP")
-    require(gsa != _LSA, "GSA has what LSA has, and the sub-sampling on top: a convolution and a norm")
-    require(gsa != _GSA - 2 * _C, "the sub-sampling has a norm of its own")
-    require(gsa not in (_GSA - _C, _GSA - 3 * _C), "the sub-sampling's convolution has a bias (and a norm follows)")
-    require(gsa != _LSA + 4 * _C * _C + 3 * _C, "the kernel is r×r = 16 weights for each pair of channels, not r = 4")
-    require(gsa != _LSA + 16 * _C + 3 * _C, "this convolution is not depthwise: every channel sees every channel")
-    require(gsa == _GSA, f"{gsa} in the GSA block: add r²C² + C for the convolution and 2C for its norm to LSA's")
-
 
 @exercise
 def draw_stage(parts):
@@ -63,34 +43,6 @@ def drop_path_rates(rates):
             "the rates should lie on a straight line from 0 at the first block to the last rate at the last")
     require(np.allclose(np.concatenate([list(stage) for stage in rates((1, 1), 0.3)]), (0, 0.3)),
             "right for depths (2, 2, 10, 4) and last rate 0.2, wrong for (1, 1) and 0.3")
-
-
-@exercise
-def padded_lsa_macs(macs):
-    """Multiply-adds of an LSA layer whose windows do not fill the grid."""
-    H, W, C, w = 24, 40, 64, 7
-    N, padded = H * W, 28 * 42
-    layers, products = (int(n) for n in macs(H, W, C, w))
-    require(layers not in (4 * N * C * C + 8 * N * C * C, 3 * padded * C * C + 9 * N * C * C),
-            "the MLP is not part of this layer")
-    require(layers != 4 * N * C * C, "the padded tokens go through qkv too: 28×42 of them, not 24×40")
-    require(layers != 4 * padded * C * C, "padding is cut off before proj, so proj works on 24×40 tokens")
-    require(layers != 3 * N * C * C + padded * C * C,
-            "the other way round: qkv sees the padded grid, proj the real one")
-    cut = 21 * 35
-    require(layers not in (4 * cut * C * C, 3 * cut * C * C + N * C * C),
-            "you rounded down to 21×35; padding rounds up, so that no token is lost")
-    require(layers == 3 * padded * C * C + N * C * C,
-            f"{layers:,} in qkv and proj: 3C² per padded token, C² per real one")
-    require(products != padded * w * w * C, "two products: q with k, and the weights with v")
-    require(products != 2 * N * w * w * C, "padded tokens ask as well: 28×42 queries, each with w² keys")
-    require(products != 2 * padded * padded * C, "a query meets the w² keys of its own window, not all of them")
-    require(products != 2 * padded * w * C, "a window has w·w keys, not w")
-    require(products == 2 * padded * w * w * C, f"{products:,} in products: 2w²C per padded token")
-    side = 14
-    wanted = (4 * side * side * C * C, 2 * side * side * w * w * C)
-    require(tuple(int(n) for n in macs(side, side, C, w)) == wanted,
-            "right for 24×40; a grid of 14×14 is filled by its windows and needs no padding")
 
 
 def broken_states(state):

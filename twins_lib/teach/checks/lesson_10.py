@@ -90,8 +90,8 @@ def share(function):
             "the images are right; but a device mixes its first with its last, so partners must stand there")
 
 
-_NUMBERS = {"n": 64, "b": 128, "compute_rate": 850.0, "input_rate": 600.0, "P": 24_060_776, "bandwidth": 12.5e9,
-            "latency": 20e-6}
+_NUMBERS = {"n": 64, "b": 256, "compute_rate": 253.0, "input_rate": 200.0, "P": 24_060_776, "bandwidth": 12.5e9,
+            "latency": 55e-6}
 
 
 def _seconds(n, b, compute_rate, input_rate, P, bandwidth, latency):
@@ -104,7 +104,8 @@ def step_seconds(function):
     found = function(**_NUMBERS)
     require(np.shape(found) == (3,), "return three numbers: compute, input, all-reduce")
     wanted, n = _seconds(**_NUMBERS), _NUMBERS["n"]
-    sent, waited = wanted[2] - 2 * (n - 1) * 20e-6, 2 * (n - 1) * 20e-6
+    waited = 2 * (n - 1) * _NUMBERS["latency"]
+    sent = wanted[2] - waited
     for name, one, right in zip(("compute", "input"), found, wanted):
         require(not np.isclose(one, right * n), f"{name}: each device does only its own b images, all at once")
         require(not np.isclose(one, 1 / right), f"{name}: that is steps a second, the inverse")
@@ -120,5 +121,5 @@ def step_seconds(function):
 def longest_part(part):
     """Which part of the step is the longest."""
     require(part in ("compute", "input", "all-reduce"), 'answer "compute", "input" or "all-reduce"')
-    require(part != "compute", "computing takes 128/850 s; one of the others takes longer")
-    require(part != "all-reduce", "the bytes take 15 ms and the messages 3; now look at 128/600 s")
+    require(part != "compute", "computing takes 256/253 s; one of the others takes longer")
+    require(part != "all-reduce", "the bytes take 15 ms and the messages 7; now look at 256/200 s")

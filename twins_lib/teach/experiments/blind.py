@@ -104,14 +104,15 @@ class Patient:
         return self._bug(model) if self._bug and issubclass(self._bug, Trainer) else Trainer(model)
 
     def measure(self, name):
-        """Take one measurement, a key of `MEASUREMENTS`, and count it: the number that comes out.
+        """Take one measurement, a key of `MEASUREMENTS`: the number that comes out. Repeated, it counts once.
 
         Raises:
             ValueError: no such measurement.
         """
         if name not in MEASUREMENTS:
             raise ValueError(f"no measurement is called {name!r}; there are {', '.join(MEASUREMENTS)}")
-        self.used.append(name)
+        if name not in self.used:
+            self.used.append(name)
         return round(float(MEASUREMENTS[name](self)), 3)
 
 
@@ -143,7 +144,7 @@ def twice(patient):
 
 
 def company(patient):
-    """The same picture alone and among three negatives: the largest difference of its logits."""
+    """The same picture alone and beside the negatives of three others: the largest difference of its logits."""
     model, images = patient.network(), _images()
     return _furthest(model(ops.concat((images[:1], -images[1:])))[:1], model(images[:1]))
 

@@ -1,11 +1,13 @@
-"""The stored runs behind lesson 09: who learns where an outline is closed?
+"""The stored runs behind lesson 09: who learns where an outline is closed, and who what a far stripe says?
 
     python -m twins_lib.teach.experiments.dense_training networks  dense.json, about fifteen minutes on one core
     python -m twins_lib.teach.experiments.dense_training heads     dense_heads.json, about three more
+    python -m twins_lib.teach.experiments.dense_training far       dense_far.json, about thirteen more
 
 `networks` are small pyramids, whole and with parts out, that learn from nothing at 64×64 pixels and are tested there
-and at 128×128. `heads` read the maps of lesson 06's network, which stays as it is. A file is written once, at the end:
-stopped and started again it begins anew, and a finished file is left alone.
+and at 128×128. `heads` read the maps of lesson 06's network, which stays as it is. `far` are two networks on
+`toy.legends`, whose answer lies outside of every window. A file is written once, at the end: stopped and started again
+it begins anew, and a finished file is left alone.
 """
 
 import mindspore as ms
@@ -110,6 +112,46 @@ def table(path, networks=NETWORKS, seeds=(0, 1, 2), n=400, epochs=10, batch=16, 
                  "data": {size: toy.checksum(*test) for size, test in tests.items()}, "iou": ious, "errors": errors})
 
 
+FAR = Variant(dims=(32, 64), heads=(2, 4), mlp_ratios=(2, 2), depths=(2, 2), sr_ratios=(4, 2), windows=(2, 2))
+
+
+def far_network(kind):
+    """A fresh `Segmenter` of two stages for `toy.legends`, "with GSA" or "windows only", with the linear read-out."""
+    backbone = Twins(FAR, dense=True)
+    if kind == "windows only":
+        for blocks, *sizes in zip(backbone.blocks, FAR.dims, FAR.heads, FAR.windows):
+            for block in blocks:
+                block.attn = LSA(*sizes, mask_padding=True)
+    model = Segmenter(backbone, len(toy.LEGENDS), channels=32, head_channels=32)
+    model.head = LinearHead(FAR.dims, len(toy.LEGENDS))
+    return model
+
+
+def far(path, seeds=(0, 1, 2), n=600, epochs=12, batch=16, peak=3e-3, n_test=60, shown=4):
+    """Train both networks on `toy.legends` with each seed; write IoUs, and masks of the best seed of each, as JSON."""
+    sets = {seed: toy.legends(n, seed) for seed in seeds}
+    test_images, test_masks = toy.legends(n_test, 1000)
+    ious, masks, kinds = {}, {}, ("with GSA", "windows only")
+    with tqdm(total=len(kinds) * len(seeds) * epochs * (n // batch), unit="step") as bar:
+        for kind in kinds:
+            model, best = far_network(kind), -1
+            step, optimizer = training_step(model)
+            ious[kind] = []
+            for seed in seeds:
+                bar.set_description(f"{kind}, seed {seed}")
+                ms.set_seed(seed)
+                restart(model, optimizer, far_network(kind))
+                images, truth = sets[seed]
+                train(step, (pixels(images),), truth.astype(np.int32), seed, epochs, batch, peak, bar)
+                said = predictions(model, test_images)
+                ious[kind].append([round(float(one), 4) for one in iou(confusion(said, test_masks, 3))])
+                if np.mean(ious[kind][-1]) > best:
+                    best = np.mean(ious[kind][-1])
+                    masks[kind] = [["".join(map(str, row)) for row in mask] for mask in said[:shown]]
+    write(path, {**about("far", seeds, n, epochs, batch, peak), "size": test_images.shape[1], "test_images": n_test,
+                 "data": toy.checksum(test_images, test_masks), "iou": ious, "masks": masks})
+
+
 class OnMaps(nn.Cell):
     """A head on given maps, its logits enlarged to the image: maps (B, C, H, W), finest first -> (B, K, 4·H, 4·W)."""
 
@@ -162,9 +204,10 @@ def about(what, seeds, n, epochs, batch, peak):
 
 
 def main(arguments=None):
-    """Parse the command line and make one of the two files."""
+    """Parse the command line and make one of the three files."""
     command("dense_training", __doc__,
-            {"networks": (table, "dense.json"), "heads": (heads, "dense_heads.json")}, arguments)
+            {"networks": (table, "dense.json"), "heads": (heads, "dense_heads.json"), "far": (far, "dense_far.json")},
+            arguments)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ Classes are balanced and in random order. Two seeds give two independent sets, f
     silhouettes which of the ten, light on black?                     learned in a minute (lesson 06)
     scenes      which class is each pixel?                            segmentation (lesson 09)
     enclosures  does a closed outline run round this pixel?           needs fine and coarse at once (lesson 09)
+    legends     has this shape the colour of the far stripe?          needs global attention, pixel by pixel (lesson 09)
 
 Only whole numbers and the four exact operations on float64 are used (no sine, no library that draws),
 so nothing depends on the machine. Colours are the Okabe-Ito palette, told apart by colour-blind readers too.
@@ -40,6 +41,7 @@ CORNERS = ("top left", "top right", "bottom left", "bottom right")
 SHAPES = ("disc", "ring", "square", "bar", "triangle", "plus", "star", "heart", "crescent", "hourglass")
 SCENES = ("background", "disc", "square", "triangle", "plus", "star")
 ENCLOSURES = ("outside", "outline", "inside")
+LEGENDS = ("ground", "other", "wanted")
 
 # (cosine, sine) of 0, ±16, ±23 and ±37 degrees: Pythagorean triples, so the rotation is exact.
 TILTS = tuple((c / h, s / h) for c, s, h in
@@ -509,6 +511,40 @@ def _enclose(rng, image, mask):
     image[box][shape & ~inside] = PAIR_COLOURS[rng.integers(2)]
     mask[box] = shape + inside.astype(np.uint8)
     return True
+
+
+def legends(n, seed, size=96, progress=iter):
+    """A stripe at the left border says which colour is wanted; which pixels belong to a shape of that colour?
+
+    Everything else of a picture is drawn without regard to the stripe. The stripe fills the first 8 columns, the
+    shapes lie in the right half of the picture: at size 96 there are at least 40 pixels between them.
+
+    Args:
+        n (int): images.
+        seed (int): of the generator.
+        size (int): side of the images in pixels, a multiple of 4, at least 96.
+        progress (callable): wraps the loop over the images, as tqdm does.
+
+    Returns:
+        images uint8 (n, size, size, 3); masks uint8 (n, size, size), an index into LEGENDS; the stripe is ground.
+
+    Raises:
+        ValueError: n or size outside their ranges.
+    """
+    rng = _start(n, seed, size, PATCH, 96)
+    images, masks = [], []
+    for wanted in progress(_balanced(rng, n, len(PAIR_COLOURS))):
+        image, mask = _mosaic(rng, size), np.zeros((size, size), np.uint8)
+        image[:, :8] = PAIR_COLOURS[wanted]
+        for row in np.arange(3) * (size // 3) + size // 6:  # one above the other
+            radius, colour = rng.integers(8, 14), rng.integers(2)
+            column = rng.integers(size // 2 + radius + 1, size - radius)
+            name, tilt = ("disc", "square", "triangle")[rng.integers(3)], TILTS[rng.integers(7)]
+            box, cover = _draw(image, name, row, column, radius, tilt, PAIR_COLOURS[colour])
+            mask[box][cover >= 2] = 2 if colour == wanted else 1
+        images.append(np.clip(image + rng.integers(-8, 9, image.shape), 0, 255))
+        masks.append(mask)
+    return np.array(images, np.uint8), np.array(masks, np.uint8)
 
 
 def checksum(*arrays):

@@ -30,6 +30,7 @@ from traitlets.config import Config
 import twins_lib
 
 from ...weights import CannotWrite, place, write_whole, writing
+from . import front
 from .refresh import run, told, write
 
 TITLE = "How vision transformers work"
@@ -101,28 +102,14 @@ def put(path, content):
 # The pages around them: index, library, glossary
 # ---------------------------------------------------------------------------------------------------------------------
 
-def describe(notebook):
-    """What the index says of a lesson: the first sentence after its title, and its minutes if it names them."""
-    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    paragraph = next((part for part in re.split(r"\n\s*\n", prose) if not part.lstrip().startswith("#")), "")
-    sentence = re.match(r".*?[.!?](?=\s|$)|.*", " ".join(paragraph.split()))[0]
-    minutes = re.search(r"Before you start.*?(\d+)\s+min", prose, re.DOTALL)
-    return sentence + (f" *{minutes[1]} minutes.*" if minutes else "")
-
-
-def write_index(source, lessons, solutions, guides, library):
-    """The first page, with every lesson's title, first sentence, minutes and solutions; guides; and the glossary."""
-    numbered = {path.name[:2]: path for path in solutions}
-    lines = []
-    for path in lessons:
-        answers = numbered.get(path.name[:2])
-        links = f" [Solutions]({answers.as_posix()})." if answers else ""
-        lines.append(f"- [](<{path.as_posix()}>)\\\n  {describe(nbformat.read(source / path, as_version=4))}{links}")
-    page = (SITE / "index.md").read_text(encoding="utf-8")
-    lines += [f"- [](<{name}>)" for name in guides]
+def write_first_page(folder, source, lessons, solutions, guides, library):
+    """The first page (see `front`), with lists of all pages for the bar at the side, and the glossary."""
+    page = front.write_index(folder, source, lessons, put)
+    look_up = ["- [Glossary](glossary.md): the letters of all shapes, and the field's words."]
+    look_up += [f"- [](<{name}>)" for name in guides]
     if library:
-        lines.append("- [The library](library/index.md): every public function, with shapes and sources.")
-    page = page.replace("{{lessons}}", "\n".join(lines)).replace("{{library}}", "library/index" if library else "")
+        look_up.append("- [The library](library/index.md): every public function, with shapes and sources.")
+    page = page.replace("{{look_up}}", "\n".join(look_up)).replace("{{library}}", "library/index" if library else "")
     page = page.replace("{{guide_names}}", "\n".join(guides))
     page = page.replace("{{lesson_names}}", "\n".join(path.with_suffix("").as_posix() for path in lessons))
     page = page.replace("{{solution_names}}", "\n".join(path.with_suffix("").as_posix() for path in solutions))
@@ -168,7 +155,7 @@ def arguments_of_cells(app, what, name, thing, options, signature, returns):
 # Pages
 # ---------------------------------------------------------------------------------------------------------------------
 
-def build_pages(folder, out, execute=False, library=False):
+def build_pages(folder, out, execute=False, library=False, address=""):
     """Pages of all notebooks of a folder.
 
     Args:
@@ -176,6 +163,7 @@ def build_pages(folder, out, execute=False, library=False):
         out (Path): where the pages go; a folder beside it, named .work, keeps what a second call can use again.
         execute (bool): run the notebooks, or show the outputs that are stored.
         library (bool): add pages of `twins_lib`, made from its docstrings.
+        address (str): where the pages will lie in the web, for the previews of links to them.
 
     Returns:
         The number of notebooks that failed, and the builder's warnings as one text, empty if there were none.
@@ -184,7 +172,7 @@ def build_pages(folder, out, execute=False, library=False):
     source = work / "source"
     lessons, solutions = find_notebooks(folder)
     failed = gather(folder, source, execute)
-    write_index(source, lessons, solutions, gather_guides(folder, source), library)
+    write_first_page(folder, source, lessons, solutions, gather_guides(folder, source), library)
     wanted = lessons + solutions
     if library:
         wanted += write_library(source)
@@ -192,17 +180,27 @@ def build_pages(folder, out, execute=False, library=False):
         if page.relative_to(source) not in wanted:
             page.unlink()   # an earlier call made it from something that is gone now
     warnings = io.StringIO()
-    alts = alt_texts(source)
+    alts, known = alt_texts(source), front.previews(source, lessons)
     with patch_docutils(), docutils_namespace():   # so that several calls do not meet in one process
         with writing(out):
             app = Sphinx(source, None, out, work / "doctrees", "html", settings(work), status=None, warning=warnings)
         app.env.mystnb_config = app.env.mystnb_config.copy(output_folder=str(work / "pictures"))   # not beside `out`
         app.connect("doctree-read", lambda app, page: give_alt_texts(page, alts))
+        app.connect("html-page-context", lambda app, name, template, context, page: for_readers(
+            context, front.meta_tags(name, context.get("title", "Index"), page, known, address)), priority=900)
         app.connect("autodoc-process-signature", arguments_of_cells)
         app.connect("autodoc-process-docstring", as_plain_text, priority=400)   # before napoleon reads them
         with writing(out):
             app.build()
     return failed, re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue())   # without the terminal's colours
+
+
+def for_readers(context, tags):
+    """Give a page its meta tags, and a name for what opens the lists at its side: the theme has only an arrow there."""
+    context["metatags"] = context.get("metatags", "") + tags
+    made = context["generate_toctree_html"]
+    context["generate_toctree_html"] = lambda *arguments, **named: str(made(*arguments, **named)).replace(
+        "<summary>", '<summary aria-label="its pages">')
 
 
 def mathjax():
@@ -214,13 +212,13 @@ def settings(work):
     """Sphinx's settings, in place of a conf.py."""
     return {
         "project": TITLE,
-        "extensions": ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"],
+        "extensions": ["myst_nb", "sphinx_design", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"],
         "exclude_patterns": ["assets"],
         "nb_execution_mode": "off",
         "nb_execution_cache_path": str(work / "cache"),
         "nb_merge_streams": True,
         "nb_ipywidgets_js": {},
-        "myst_enable_extensions": ["amsmath", "dollarmath"],
+        "myst_enable_extensions": ["amsmath", "colon_fence", "dollarmath"],
         "myst_heading_anchors": 3,
         "suppress_warnings": ["myst.header"],   # lessons have small headings right after their title
         "autodoc_member_order": "bysource",
@@ -235,6 +233,7 @@ def settings(work):
         "html_title": TITLE,
         "html_static_path": [str(mathjax()), str(SITE / "course.css")],
         "html_css_files": ["course.css"],
+        "html_extra_path": [str(path) for path in (work / "source" / "assets").glob(front.LIVE)],
         "html_show_copyright": False,
         "html_show_sphinx": False,
         "html_show_search_summary": False,      # browsers forbid pages on disk to read other pages
@@ -285,8 +284,7 @@ def build_slides(folder, out):
     rows = []
     for name in lessons:
         notebook = nbformat.read(folder / name, as_version=4)
-        title = next(line.removeprefix("# ") for cell in notebook.cells for line in cell.source.splitlines()
-                     if line.startswith("# ") and cell.cell_type == "markdown")
+        title = front.title_of(notebook)
         notebook.metadata["title"] = title
         slides_by_default(notebook)
         page, _ = exporter.from_notebook_node(notebook)
@@ -374,11 +372,11 @@ def height_of_output(output):
     return 20 + 21 * len(data["text/plain"].splitlines())
 
 
-def build(kind, folder, out):
+def build(kind, folder, out, address):
     """Build one kind of pages: the number of notebooks that failed, and the warnings as one text."""
     if kind == "slides":
         return build_slides(folder, out), ""
-    return build_pages(folder, out, execute=kind == "course", library=kind == "site")
+    return build_pages(folder, out, execute=kind == "course", library=kind == "site", address=address)
 
 
 def main(arguments=None):
@@ -387,13 +385,15 @@ def main(arguments=None):
     parser.add_argument("kind", choices=["course", "site", "slides"])
     parser.add_argument("--notebooks", type=place, default=Path("notebooks"), help="their folder (default: notebooks)")
     parser.add_argument("--build", type=place, default=Path("build"), help="where the pages go (default: build)")
+    parser.add_argument("--address", default="", metavar="https://.../",
+                        help="where the pages will lie in the web; previews of links show a picture only with it")
     told_to = parser.parse_args(arguments)
     out = (told_to.build / told_to.kind).resolve()
     start = time.perf_counter()
     try:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
-        failed, warnings = build(told_to.kind, told_to.notebooks, out)
+        failed, warnings = build(told_to.kind, told_to.notebooks, out, told_to.address)
     except CannotWrite as fault:
         return str(fault)
     print(warnings, end="", file=sys.stderr)
