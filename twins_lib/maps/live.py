@@ -21,7 +21,8 @@ LEAD = ("A {model} of {weights:,} weights runs in this page: nothing you show it
         "everything one of them.")
 
 
-def live_page(model, classes, pictures, title="A vision transformer, alive", size=64, grain=32, mean=MEAN, std=STD):
+def live_page(model, classes, pictures, title="A vision transformer, alive", size=64, grain=32, mean=MEAN, std=STD,
+              home=""):
     """Write a network, its weights and some pictures into one page that needs no server.
 
     The page holds the weights as float16; `network.js` computes in float32 and double precision.
@@ -34,6 +35,7 @@ def live_page(model, classes, pictures, title="A vision transformer, alive", siz
         size (int): side of what the network takes, in pixels.
         grain (int): side of the pictures it was trained on, in pixels, before they were enlarged to `size`.
         mean, std (sequence of 3): what the training took off colours in 0..1, and then divided them by.
+        home (str): address of a page that this one leads back to; empty for none.
 
     Returns:
         str, the page.
@@ -56,7 +58,9 @@ def live_page(model, classes, pictures, title="A vision transformer, alive", siz
                  [array.astype("<f2").ravel() for array in parameters.values()]).tobytes()).decode()}
     family = "Twins-SVT" if v.windows else "Twins-PCPVT"
     lead = LEAD.format(model=family, weights=count, grain=grain, count=len(classes))
-    parts = {"title": html.escape(title), "lead": lead, "description": html.escape(f"{title}. {lead}"), "style": STYLE,
+    home = home and f'<p><a href="{html.escape(home)}">The course: how vision transformers work</a></p>'
+    parts = {"home": home, "title": html.escape(title), "lead": lead, "style": STYLE,
+             "description": html.escape(f"{title}. {lead}"),
              "facts": json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c"),
              "script": "\n".join([SCRIPT, *(read(name) for name in ("network.js", "live.js"))])}
     return re.sub(r"\{\{(\w+)\}\}", lambda slot: parts[slot[1]], read("live.html"))

@@ -23,7 +23,7 @@ FIGURES = {"00": "c5e09edd", "01": "f98a6f35", "02": "9bcfad2d", "03": "2a3eaa78
 README = ("02", "04", "07")   # the lessons whose figures the README shows
 WIDTH = 440                   # pixels of the README's pictures; three of them stand in a row
 PREVIEW = "07"                # whose figure stands for a page that has none
-LIVE = "live.html"            # a network that runs in the page, if there is one among the assets
+LIVE = "live.html"            # a network that runs in the page, if its weights are among the assets
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def write_index(folder, source, lessons, put):
             put(source / "cards" / f"{name.name[:2]}.png", picture[0])
         cards.append(card(name, notebook, told.get(name.name, "")))
     page = (SITE / "index.md").read_text(encoding="utf-8")
-    live = (SITE / "live.md").read_text(encoding="utf-8") if (folder / "assets" / LIVE).exists() else ""
+    live = (SITE / "live.md").read_text(encoding="utf-8") if (source / "assets" / LIVE).exists() else ""
     return page.replace("{{live}}", live).replace("{{cards}}", "\n\n".join(cards)).replace(
         "{{explorer}}", next(filter(None, (explorer_of(notebook) for _, notebook in read)), ""))
 

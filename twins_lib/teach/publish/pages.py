@@ -30,7 +30,7 @@ from traitlets.config import Config
 import twins_lib
 
 from ...weights import CannotWrite, place, write_whole, writing
-from . import front
+from . import alive, front
 from .refresh import run, told, write
 
 TITLE = "How vision transformers work"
@@ -65,6 +65,8 @@ def gather(folder, source, execute):
     """
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".ipynb"):
         put(source / path.relative_to(folder), path.read_bytes())
+    if (weights := folder / "assets" / alive.WEIGHTS).exists():
+        put(source / "assets" / front.LIVE, alive.page(weights).encode())
     library = max(path.stat().st_mtime for path in Path(twins_lib.__file__).parent.rglob("*.py"))
     failed = 0
     lessons, solutions = find_notebooks(folder)
