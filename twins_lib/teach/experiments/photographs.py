@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ... import create_model, load_weights
 from ...training.batches import eval_batches
 from ...training.config import ConfigError, load_config
+from ...training.engine import evaluated
 from ...training.images import ImageFolder
 from ...training.scores import evaluate
 from ...weights import CannotWrite, place, torch_name, write_whole
@@ -32,11 +33,19 @@ def tensors_of(model):
     return {torch_name(p.name): p.asnumpy().astype(np.float16) for p in model.get_parameters()}
 
 
+def trained(config, classes, weights):
+    """The network of a config with the weights of a file."""
+    model = create_model(config.model, classes)
+    load_weights(model, weights)
+    model.set_train(False)
+    return model
+
+
 def score(model, config, folder):
-    """Top-1 and loss on a folder of classes."""
+    """Top-1 and loss on a folder of classes; the network is compiled, and keeps the weights it has now."""
     loader = eval_batches(folder, batch_size=100, image_size=config.image_size, crop_pct=config.crop_pct,
                           workers=config.workers)
-    figures = evaluate(model, tqdm(loader, unit="batch", leave=False), 1)
+    figures = evaluate(evaluated(model, config.mode), tqdm(loader, unit="batch", leave=False, disable=None), 1)
     return {"top1": figures["test_acc1"], "loss": figures["test_loss"], "images": figures["test_images"]}
 
 
@@ -49,19 +58,16 @@ def store(run, data, origin, output):
     """Write OUTPUT.safetensors and OUTPUT.json from a run's folder."""
     config = load_config(run / "config.yaml")
     train, test = (ImageFolder(Path(data or config.data, split)) for split in ("train", "test"))
-    model = create_model(config.model, len(test.classes))
-    load_weights(model, run / "best.ckpt")
-    model.set_train(False)
-    exact = score(model, config, test)
+    model = trained(config, len(test.classes), run / "best.ckpt")
     content = save(tensors_of(model), {"extra": json.dumps({"classes": test.classes})})
     weights = output.with_suffix(".safetensors")
     write_whole(weights, content)
-    load_weights(model, weights)
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     card = provenance(f"photographs {output.name}", model=config.model, classes=test.classes, data=origin,
                       input="RGB / 255, minus ImageNet's mean, over its deviation; 32×32 enlarged to 64×64",
                       seed=config.seed, epochs=len(log), train_images=len(train),
-                      seconds=seconds_of(log, len(train)), score_float32=exact, score=score(model, config, test),
+                      seconds=seconds_of(log, len(train)), score_float32=score(model, config, test),
+                      score=score(trained(config, len(test.classes), weights), config, test),
                       log=[{key: line[key] for key in KEPT} for line in log])
     write(output.with_suffix(".json"), card)
     return card
