@@ -524,8 +524,9 @@ def test_no_slide_shuts_a_reader_out(real_slides, browser):
     """All slides of a lesson at once, as they are printed; those that the screen would hide are shown for it."""
     names = sorted(path.name for path in real_slides.glob("*.html"))
     pages = [(real_slides / name).as_uri() + "?print-pdf" for name in names if EVERYTHING or name[:2] in ("00", "in")]
-    show = """document.querySelectorAll('.slides section').forEach(
-        part => ['aria-hidden', 'hidden'].forEach(name => part.removeAttribute(name)))"""
+    show = """const show = () => document.querySelectorAll('.slides section').forEach(slide => {
+            for (const name of ['hidden', 'aria-hidden']) if (slide.hasAttribute(name)) slide.removeAttribute(name); });
+        new MutationObserver(show).observe(document.body, {subtree: true, attributes: true, childList: true}); show()"""
     assert looked_through(browser, pages, VIEWS[0], show) == {}
 
 
