@@ -16,6 +16,7 @@ from conftest import watched_page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from twins_lib.teach.collect import Row, as_page
 from twins_lib.teach.publish import front
 from twins_lib.teach.publish.pages import (
     build_pages,
@@ -528,6 +529,14 @@ def test_no_slide_shuts_a_reader_out(real_slides, browser):
             for (const name of ['hidden', 'aria-hidden']) if (slide.hasAttribute(name)) slide.removeAttribute(name); });
         new MutationObserver(show).observe(document.body, {subtree: true, attributes: true, childList: true}); show()"""
     assert looked_through(browser, pages, VIEWS[0], show) == {}
+
+
+@pytest.mark.parametrize("view", [VIEWS[0], VIEWS[3]], ids=["light", "dark"])
+def test_the_teacher_s_report_shuts_nobody_out(tmp_path, browser, view):
+    rows = {name: Row({("03", "pads"): (verdict, "a diagnosis")}, ["a note"])
+            for name, verdict in (("anna", "wrong"), ("ben", "right"))}
+    (tmp_path / "report.html").write_bytes(as_page(rows, [("03", "pads")]))
+    assert looked_through(browser, [(tmp_path / "report.html").as_uri()], view) == {}
 
 
 @pytest.mark.parametrize("markup, rule", [
