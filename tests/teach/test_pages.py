@@ -16,6 +16,7 @@ from conftest import watched_page
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
+from twins_lib.teach.collect import Row, as_page
 from twins_lib.teach.publish import front
 from twins_lib.teach.publish.pages import (
     build_pages,
@@ -511,10 +512,10 @@ def looked_through(browser, addresses, view, before="0"):
 
 @pytest.mark.parametrize("number", range(len(VIEWS)), ids=["-".join(map(str, view)) for view in VIEWS])
 def test_no_page_shuts_a_reader_out(real_site, browser, number):
-    """Each page in one of the four views, the first in all of them; of the library's pages, which are alike, two."""
+    """Each page in one of the four views, the first in all of them; two of the solutions and two of the library."""
     out, _ = real_site
-    pages = [path for path in pages_of(out) if EVERYTHING or path.parent.name != "library"
-             or path.name in ("index.html", "twins_lib.attention.html")]
+    some = ("index", "twins_lib.attention", "03_locally_grouped_attention", "10_ascend_training")
+    pages = [path for path in pages_of(out) if EVERYTHING or path.parent == out or path.stem in some]
     mine = [path for n, path in enumerate(pages)
             if EVERYTHING or n % len(VIEWS) == number or path == out / "index.html"]
     assert looked_through(browser, [path.as_uri() for path in mine], VIEWS[number]) == {}
@@ -524,9 +525,18 @@ def test_no_slide_shuts_a_reader_out(real_slides, browser):
     """All slides of a lesson at once, as they are printed; those that the screen would hide are shown for it."""
     names = sorted(path.name for path in real_slides.glob("*.html"))
     pages = [(real_slides / name).as_uri() + "?print-pdf" for name in names if EVERYTHING or name[:2] in ("00", "in")]
-    show = """document.querySelectorAll('.slides section').forEach(
-        part => ['aria-hidden', 'hidden'].forEach(name => part.removeAttribute(name)))"""
+    show = """const show = () => document.querySelectorAll('.slides section').forEach(slide => {
+            for (const name of ['hidden', 'aria-hidden']) if (slide.hasAttribute(name)) slide.removeAttribute(name); });
+        new MutationObserver(show).observe(document.body, {subtree: true, attributes: true, childList: true}); show()"""
     assert looked_through(browser, pages, VIEWS[0], show) == {}
+
+
+@pytest.mark.parametrize("view", [VIEWS[0], VIEWS[3]], ids=["light", "dark"])
+def test_the_teacher_s_report_shuts_nobody_out(tmp_path, browser, view):
+    rows = {name: Row({("03", "pads"): (verdict, "a diagnosis")}, ["a note"])
+            for name, verdict in (("anna", "wrong"), ("ben", "right"))}
+    (tmp_path / "report.html").write_bytes(as_page(rows, [("03", "pads")]))
+    assert looked_through(browser, [(tmp_path / "report.html").as_uri()], view) == {}
 
 
 @pytest.mark.parametrize("markup, rule", [

@@ -248,7 +248,23 @@ def test_one_gate_can_be_asked_while_a_run_goes_on(tmp_path, capfd, monkeypatch)
     assert capfd.readouterr().out == "learning   passed     as the official log at epochs 2\n"
 
 
-def test_a_segmentation_is_refused(capfd):
+@pytest.mark.parametrize("words, role, says", [
+    (["--config", "segmentation_mini"], None, "segmentation_mini: is no classification, and the gates know"),
+    (["--config", "twins_svt_small", "--devices", "0"], None, "--devices: must be at least 1"),
+    (["--config", "twins_svt_small", "--devices", "7"], None, "batch_size 2048: must be a multiple of 14"),
+    (["--config", "twins_svt_small"], "MS_WORKER", "the gates start the processes themselves; call this"),
+])
+def test_what_cannot_be_is_told_in_a_sentence(capfd, monkeypatch, words, role, says):
+    monkeypatch.setattr(firstday, "GATES", {firstday.device: ""})
+    if role:
+        monkeypatch.setenv("MS_ROLE", role)
     with pytest.raises(SystemExit) as end:
-        run(firstday.main, ["--config", "segmentation_mini"])
-    assert end.value.code == 2 and "segmentation_mini: is no classification, and the" in capfd.readouterr().err
+        run(firstday.main, words)
+    assert end.value.code == 2 and says in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["no log", '{"epoch": 2}', "[2]"])
+def test_a_file_that_is_no_log_is_named(tmp_path, text):
+    (tmp_path / "log.jsonl").write_text(text)
+    with pytest.raises(firstday.Failed, match="log.jsonl: is not the log of a run"):
+        firstday.learning(firstday.Day(load_config("twins_svt_small", [f"output={tmp_path}"])))

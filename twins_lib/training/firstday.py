@@ -8,6 +8,7 @@ later ones worthless, so they are left out. One device is tried first, then all 
 import argparse
 import json
 import math
+import os
 import sys
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -179,10 +180,14 @@ def learning(day):
     path = Path(day.config.output, "log.jsonl")
     if day.config.model != "twins_svt_small" or not path.is_file():
         raise NotTried(f"needs {path} of a run of twins_svt_small")
-    lines = {line["epoch"]: line for line in map(json.loads, path.read_text().splitlines())}
+    try:
+        told = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = {line["epoch"]: (line["train_loss"], line["test_acc1"]) for line in told}
+    except (ValueError, KeyError, TypeError):
+        raise Failed(f"{path}: is not the log of a run") from None
     seen = [epoch for epoch in OFFICIAL if epoch in lines]
     for epoch in seen:
-        loss, top1 = lines[epoch]["train_loss"], lines[epoch]["test_acc1"]
+        loss, top1 = lines[epoch]
         if abs(loss - OFFICIAL[epoch][0]) > 0.3 or top1 < OFFICIAL[epoch][1] - 5:
             raise Failed(f"epoch {epoch}: train loss {loss:.2f} and top-1 {top1:.1f}, officially {OFFICIAL[epoch]}")
     if not seen:
@@ -238,6 +243,10 @@ def main(arguments=None):
         "while a run goes on"))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace those of the file")
     options = parser.parse_intermixed_args(arguments)
+    if options.devices < 1:
+        parser.error("--devices: must be at least 1")
+    if {"MS_ROLE", "OMPI_COMM_WORLD_SIZE"} & set(os.environ):
+        raise RunError("the gates start the processes themselves; call this command without msrun or mpirun")
     config = load_config(options.config, options.overrides)
     if not isinstance(config, Config):
         raise RunError(f"{options.config}: is no classification, and the gates know nothing else")

@@ -233,8 +233,9 @@ def settings(work):
                                "footer_content_items": []},
         "html_context": {"default_mode": "auto"},
         "html_title": TITLE,
-        "html_static_path": [str(mathjax()), str(SITE / "course.css")],
+        "html_static_path": [str(mathjax()), str(SITE / "course.css"), str(SITE / "course.js")],
         "html_css_files": ["course.css"],
+        "html_js_files": ["course.js"],
         "html_extra_path": [str(path) for path in (work / "source" / "assets").glob(front.LIVE)],
         "html_show_copyright": False,
         "html_show_sphinx": False,
@@ -296,7 +297,7 @@ def build_slides(folder, out):
         f'<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>{TITLE}: slides</title>\n'
         f'<body style="font: 1.2rem sans-serif; max-width: 40rem; margin: 3rem auto">\n<h1>{TITLE}: slides</h1>\n'
         f'<p>Arrow keys turn the pages, O shows them all, S opens the speaker\'s window.</p>\n'
-        f'<ul>{"".join(rows)}</ul>\n</body></html>\n').encode())
+        f'<ul style="line-height: 2">{"".join(rows)}</ul>\n</body></html>\n').encode())
 
 
 def slides_by_default(notebook):
