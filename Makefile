@@ -6,7 +6,7 @@ READY := .venv/ready
 NOTEBOOKS ?= $(sort $(wildcard notebooks/*.ipynb notebooks/solutions/*.ipynb))
 export GLOG_v := 4
 
-.PHONY: help course test lab refresh site slides bench lint lock browser mpirun compiler
+.PHONY: help course test lab refresh site slides bench upstream lint lock browser mpirun compiler
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -32,6 +32,9 @@ slides: $(READY)  ## slides of every lesson to build/slides
 
 bench: $(READY)  ## seconds and memory of the network on this machine
 	@$(BIN)/python -m twins_lib.bench
+
+upstream: $(READY)  ## tell which faults of MindSpore that the library works around are mended
+	@$(BIN)/python -m pytest -m upstream -rs tests/upstream
 
 lint: $(READY)  ## check the style of code and notebooks, and the spelling of everything
 	@$(BIN)/python -m ruff check
