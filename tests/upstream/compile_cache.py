@@ -23,7 +23,8 @@ if len(sys.argv) > 1:
 else:
     with tempfile.TemporaryDirectory() as folder:
         cached = os.environ | {"MS_COMPILER_CACHE_ENABLE": "1", "MS_COMPILER_CACHE_PATH": folder}
-        answers = [subprocess.run([sys.executable, os.path.abspath(__file__), "cell"], env=cached, cwd=folder, capture_output=True,
-                                  text=True).stdout for _ in range(2)]
+        command = [sys.executable, os.path.abspath(__file__), "cell"]
+        answers = [subprocess.run(command, env=cached, cwd=folder, capture_output=True, text=True).stdout
+                   for _ in range(2)]
     print(*answers)
     print("mended" if answers[0] and answers[0] == answers[1] else "fault")
