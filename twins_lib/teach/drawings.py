@@ -35,6 +35,20 @@ def layer_of(name, shift=(0, 0), mirrored=False):
     return moved
 
 
+def as_photograph(picture, side):
+    """Made half as large and enlarged again, as CIFAR-10's photographs are for training.
+
+    Args:
+        picture (PIL image): RGB, square.
+        side (int): of the result, in pixels.
+
+    Returns:
+        uint8 array (side, side, 3).
+    """
+    few = picture.resize((side // 2, side // 2), Image.Resampling.BICUBIC)
+    return np.asarray(few.resize((side, side), Image.Resampling.BICUBIC))
+
+
 def _air(top, bottom, ground=None, horizon=SIDE):
     """A background: one colour turns into another from top to bottom; from `horizon` on a ground of one colour."""
     share = np.linspace(0, 1, SIDE)[:, None, None]
