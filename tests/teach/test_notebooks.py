@@ -57,6 +57,17 @@ def faults_of(notebook):
                 yield f"cell {number} has a picture without an alt text"
 
 
+def layout_faults(lesson):
+    """Code that no slide holds, and code without a word between, in words."""
+    row = 0
+    for number, cell in enumerate(lesson["cells"], start=1):
+        row = row + 1 if cell["cell_type"] == "code" else 0
+        if row == 3:
+            yield f"cell {number} is the third cell of code in a row, without a word between"
+        if row and len(text(cell["source"]).splitlines()) > 30:
+            yield f"cell {number} has more than 30 lines of code"
+
+
 def headings(notebook):
     prose = "\n".join(text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     return re.findall(r"^#+ (.*?)\s*$", prose, re.MULTILINE)
@@ -133,6 +144,10 @@ def test_a_lesson_has_its_sections(lesson):
     assert missing_sections(read(lesson)) == []
 
 
+def test_a_lesson_has_few_lines_of_code_between_its_words(lesson):
+    assert list(layout_faults(read(lesson))) == []
+
+
 def test_the_template_has_the_sections_of_a_lesson():
     assert missing_sections(read(TEMPLATE)) == []
 
@@ -184,6 +199,16 @@ def test_a_planted_fault_is_found(plant, said):
     notebook = good_notebook()
     plant(notebook)
     (fault,) = faults_of(notebook)
+    assert said in fault
+
+
+@pytest.mark.parametrize("sources, said", [
+    (["a = 1"] * 3, "cell 4 is the third"), (["a = 1\n" * 31], "cell 2 has more than 30"),
+])
+def test_a_planted_fault_of_layout_is_found(sources, said):
+    notebook = good_notebook()
+    notebook["cells"][1:] = [{"cell_type": "code", "source": source} for source in sources]
+    (fault,) = layout_faults(notebook)
     assert said in fault
 
 
@@ -285,3 +310,11 @@ def test_what_is_no_notebook_is_named(tmp_path):
     (tmp_path / "broken.ipynb").write_text("{")
     with pytest.raises(NotebookFailed, match="broken.ipynb: not a notebook"):
         run(tmp_path / "broken.ipynb")
+
+
+def test_no_output_names_a_place_of_the_machine_that_made_it():
+    for path in [*FOLDER.glob("*.ipynb"), *FOLDER.glob("solutions/*.ipynb")]:
+        for cell in nbformat.read(path, 4).cells:
+            text = "".join(str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+                           for output in cell.get("outputs", []))
+            assert not re.search(r"/(tmp|home|root|work)/\w+", text), f"{path.name}, cell {cell.id}"

@@ -313,6 +313,7 @@ body { font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; }
 th, td { text-align: left; vertical-align: top; padding: 0.2rem 1rem 0.2rem 0; border-bottom: 1px solid #888; }
+td:nth-child(2) { white-space: nowrap; }
 td ul { margin: 0; padding-left: 1.1rem; }
 """
 

@@ -277,7 +277,12 @@ def run(source, there):
     try:
         exec(compile(source, "the cell", "exec"), there)
     except BaseException as error:   # also SystemExit
-        return f"the cell stopped with {type(error).__name__}: {error}"
+        return f"the cell stopped with {named(error)}"
+
+
+def named(error):
+    """An error in words; one that says nothing, as SystemExit, by its name alone."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def verdict_of(judge, arguments, there):
@@ -285,7 +290,7 @@ def verdict_of(judge, arguments, there):
     try:
         verdict, line = judge(*eval(arguments, there))
     except BaseException as error:
-        return "wrong", f"the answer stopped with {type(error).__name__}: {error}"
+        return "wrong", f"the answer stopped with {named(error)}"
     return verdict, line.partition(": ")[2]
 
 
