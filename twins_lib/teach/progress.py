@@ -134,7 +134,8 @@ def show():
         right, total = right + len(names) - len(left), total + len(names)
     print(row("all", right, total))
     if not right:
-        print(f"Noted in {os.path.relpath(folder)}, in JupyterLab and in VS Code, but not in the course's own solutions.")
+        place = os.path.relpath(folder)
+        print(f"Noted in {place}, in JupyterLab and in VS Code, but not in the course's own solutions.")
 
 
 def row(name, right, total):
