@@ -50,6 +50,14 @@ def test_speed_has_a_row_for_each_task(tmp_path, capsys):
     assert "float32" in table and table.count("twins_svt_nano") == 2
 
 
+@pytest.mark.parametrize("load", [0.1, 1.7])
+def test_a_machine_that_is_not_quiet_is_told(tmp_path, capsys, monkeypatch, load):
+    monkeypatch.setattr(bench.os, "getloadavg", lambda: (load, 9, 9))
+    report = bench.Report(tmp_path / "bench.json", {})
+    assert ("not quiet: its load is 1.7" in capsys.readouterr().out) == (load > bench.QUIET)
+    assert report.machine["load"] == load
+
+
 def test_memory_of_the_parent_is_not_counted():
     ballast = np.ones(2**29, np.uint8)
     code = f"import runpy; print(runpy.run_path({benchmarks.__file__!r})['peak_memory']())"

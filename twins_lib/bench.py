@@ -27,6 +27,7 @@ from .training.images import ImageFolder
 from .weights import place, write_whole, writing
 
 SMALL = ["twins_svt_small", "twins_pcpvt_small"]
+QUIET = 0.5  # of a load, in processes that want a core, before anything is measured
 
 
 class Report:
@@ -40,6 +41,10 @@ class Report:
         about = self.machine
         libraries = ", ".join(f"{name} {about[name] or 'not installed'}" for name in ("mindspore", "torch", "timm"))
         print(f"{about['cpu']}, {about['cores']} cores; Python {about['python']}, {libraries}")
+        about["load"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None  # Windows tells none
+        if (about["load"] or 0) > QUIET:
+            print(f"This machine is not quiet: its load is {about['load']:.1f} before anything is measured. Trust no "
+                  "second below, and the ratios only if a second run agrees.")
 
     def head(self, title):
         tqdm.write(f"{title}\n\n" + "".join(f"{name:>{width}}" for name, (width, _) in self.columns.items()))
