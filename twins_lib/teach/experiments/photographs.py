@@ -54,7 +54,7 @@ def seconds_of(log, images):
     return round(sum(images / line["train_images_per_second"] for line in log))
 
 
-def store(run, data, origin, output):
+def store(run, data, origin, note, output):
     """Write OUTPUT.safetensors and OUTPUT.json from a run's folder."""
     config = load_config(run / "config.yaml")
     train, test = (ImageFolder(Path(data or config.data, split)) for split in ("train", "test"))
@@ -65,7 +65,7 @@ def store(run, data, origin, output):
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     card = provenance(f"photographs {output.name}", model=config.model, classes=test.classes, data=origin,
                       input="RGB / 255, minus ImageNet's mean, over its deviation; 32×32 enlarged to 64×64",
-                      seed=config.seed, epochs=len(log), train_images=len(train),
+                      seed=config.seed, epochs=len(log), note=note, train_images=len(train),
                       seconds=seconds_of(log, len(train)), score_float32=score(model, config, test),
                       score=score(trained(config, len(test.classes), weights), config, test),
                       log=[{key: line[key] for key in KEPT} for line in log])
@@ -80,11 +80,12 @@ def main(arguments=None):
     parser.add_argument("--data", type=place, help="folder with train/ and test/ (that of the run)")
     parser.add_argument("--origin", default="CIFAR-10, the authors' binary version",
                         help="what the card says of the pictures (%(default)s)")
+    parser.add_argument("--note", default="", help="what the card says of how the run went, if not as its config says")
     parser.add_argument("--output", type=place, help="files to write, without their endings (notebooks/assets/NAME)")
     options = parser.parse_args(arguments)
     try:
         output = options.output or ASSETS / options.run.name
-        card = store(options.run, options.data, options.origin, output)
+        card = store(options.run, options.data, options.origin, options.note, output)
     except (ConfigError, CannotWrite, ValueError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")
     print(f"{output}.safetensors: top-1 {card['score']['top1']:.2f} % of {card['score']['images']:,} test pictures")

@@ -19,7 +19,7 @@ from ...weights import write_whole
 SITE = Path(__file__).parent / "site"
 # The most telling figure of each lesson, by the id of the cell that shows it; any other lesson shows its first.
 FIGURES = {"00": "c5e09edd", "01": "f98a6f35", "02": "9bcfad2d", "03": "2a3eaa78", "04": "fe382ea1", "05": "9a22ef55",
-           "06": "8a2d3adf", "07": "c7461d79", "08": "847ee03c", "09": "279add6b", "10": "9f6b9d87"}
+           "06": "8a2d3adf", "07": "b1f0a009", "08": "847ee03c", "09": "279add6b", "10": "9f6b9d87"}
 README = ("02", "04", "07")   # the lessons whose figures the README shows
 WIDTH = 440                   # pixels of the README's pictures; three of them stand in a row
 PREVIEW = "07"                # whose figure stands for a page that has none
