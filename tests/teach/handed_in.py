@@ -128,7 +128,7 @@ STUDENTS = {
     "rita": Student(WRONG, "rrrr", "wwww", noted="pads of lesson 03: the notebook says right, the answer is wrong"),
     "sven": Student({**ALL, "pads": CHECK + WRONG["pads"]}, "rrrr", "rrrw", noted="says right, the answer is wrong"),
     "tara": Student(all_but("pads", PATCH + WRONG["pads"]), "rrrr", "rrrw", noted="says right, the answer is wrong"),
-    "ulla": Student(all_but("pads", "print('✔ pads: right')"), "rrrr", "rrrw", noted="the answer is wrong"),
+    "uwe": Student(all_but("pads", "print('✔ pads: right')"), "rrrr", "rrrw", noted="the answer is wrong"),
     # Stuck.
     "vera": Student(all_but("spread_groups", ENDLESS), "rr-r", "rrwr", noted="did not end within"),
     "walt": Student(all_but("pads", "import os\nos._exit(3)\n" + RIGHT["pads"]), "rrr-", "rrrw", noted="exit code 3"),

@@ -271,6 +271,12 @@ def test_a_question_is_seen_before_its_answer():
         assert (True, True) not in slides, path.name
 
 
+def test_the_next_question_does_not_stand_under_an_answer():
+    text = notebook(new_markdown_cell("# Title\n\n**Predict.** How many?"), new_code_cell("teach.compare(None, 3)"),
+                    new_markdown_cell("So few.\n\n**Predict.** And now?"), new_code_cell("teach.compare(None, 4)"))
+    assert kinds(text) == ["slide", "-", "subslide", "-", "subslide", "subslide"]
+
+
 def test_a_slide_type_of_the_author_is_kept():
     skipped, below = new_code_cell("import a"), new_markdown_cell("One.\n\nTwo.")
     skipped.metadata["slideshow"], below.metadata["slideshow"] = {"slide_type": "skip"}, {"slide_type": "subslide"}
@@ -523,8 +529,8 @@ def test_no_page_shuts_a_reader_out(real_site, browser, number):
 
 def test_no_slide_shuts_a_reader_out(real_slides, browser):
     """All slides of a lesson at once, as they are printed; those that the screen would hide are shown for it."""
-    names = sorted(path.name for path in real_slides.glob("*.html"))
-    pages = [(real_slides / name).as_uri() + "?print-pdf" for name in names if EVERYTHING or name[:2] in ("00", "in")]
+    pages = [path.as_uri() + "?print-pdf" for path in sorted(real_slides.glob("*.html"))
+             if EVERYTHING or path.name[:2] in ("00", "05", "in")]
     show = """const show = () => document.querySelectorAll('.slides section').forEach(slide => {
             for (const name of ['hidden', 'aria-hidden']) if (slide.hasAttribute(name)) slide.removeAttribute(name); });
         new MutationObserver(show).observe(document.body, {subtree: true, attributes: true, childList: true}); show()"""

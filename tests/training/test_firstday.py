@@ -29,7 +29,12 @@ run(train.main)
 """
 UNKEYED = "tasks.keyed = lambda *key: tasks.np.random.default_rng()"
 APART = "train.start = lambda device: (0, 1)"
-ONE_IS_ILL = "if os.environ.get('MS_NODE_ID') == '1': raise ValueError('no memory left')"
+# Then nobody comes to the scheduler, which once kept msrun waiting for ten minutes.
+ALL_ARE_ILL = """\
+distributed.PATIENCE = 5
+if os.environ["MS_ROLE"] != "MS_SCHED":
+    raise ValueError("no memory left")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +220,7 @@ def test_draws_that_are_not_keyed_are_found_by_resuming(two):
 @linux
 @pytest.mark.parametrize("planted, says", [
     (APART, "^2 processes train for themselves instead of all together .*; see .*/firstday/logs$"),
-    (ONE_IS_ILL, r"the run ended before epoch-0000-step-000002.safetensors, .* \(.*no memory left\); see .*/logs$"),
+    (ALL_ARE_ILL, r"the run ended before epoch-0000-step-000002.safetensors, .* \(.*no memory left\); see .*/logs$"),
 ])
 def test_processes_that_do_not_train_together_are_found(two, tmp_path, planted, says):
     facts = two(planted)

@@ -77,9 +77,7 @@ def _meet():
 
     A longer patience is asked for with msrun's --cluster_time_out, which is 600 unless it is given.
     """
-    asked_for = os.environ.get("MS_TOPO_TIMEOUT", "600")
-    seconds = str(PATIENCE) if asked_for == "600" else asked_for
-    os.environ["MS_TOPO_TIMEOUT"] = seconds
+    seconds = _patience()
     try:
         communication.init()
     except RuntimeError as fault:
@@ -88,6 +86,13 @@ def _meet():
         raise RunError(f"the processes do not meet at {_address()} within {seconds} seconds: one of them has not "
                        "started, or another program has this address; see what each printed, or give msrun another "
                        "--master_port") from None
+
+
+def _patience():
+    """Tell MindSpore how many seconds to wait for the other processes; they, as text."""
+    asked_for = os.environ.get("MS_TOPO_TIMEOUT", "600")
+    os.environ["MS_TOPO_TIMEOUT"] = str(PATIENCE) if asked_for == "600" else asked_for
+    return os.environ["MS_TOPO_TIMEOUT"]
 
 
 def _address():
@@ -186,6 +191,7 @@ def _schedule():
         except OSError as fault:
             if fault.errno == errno.EADDRINUSE:
                 sys.exit(f"Error: {_address()} is taken by another program; give msrun another --master_port")
+    _patience()  # a process that dies before it is here would else keep msrun for ten minutes
     try:
         communication.init()
     except RuntimeError as fault:

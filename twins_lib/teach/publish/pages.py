@@ -304,13 +304,14 @@ def slides_by_default(notebook):
     """Divide a notebook into slides: what a cell's own slide type does not say, its size decides.
 
     A heading # or ## starts a slide to the right of the one before. What does not fit any more goes to a slide below,
-    and so does the answer to a prediction: first the question is seen alone. A heading stays with what follows it, and
-    a sentence before code with the code, if both fit. Rather than leave a sentence alone, a slide is filled too high.
+    and so does the answer to a prediction: first the question is seen alone. So does the question after an answer. A
+    heading stays with what follows it, and a sentence before code with the code, if both fit. Rather than leave a
+    sentence alone, a slide is filled too high.
     """
     pieces = [piece for cell in notebook.cells for piece in in_pieces(cell)]
     heights = [height(piece) for piece in pieces]
     breaks = [starts(piece) for piece in pieces] + ["slide"]
-    room, after_heading = 0, False
+    room, after_heading, answered = 0, False, False
     for n, piece in enumerate(pieces):
         prose = piece.cell_type == "markdown"
         heading = prose and piece.source.startswith("#")
@@ -319,10 +320,12 @@ def slides_by_default(notebook):
             needed += heights[n + 1]
         almost_alone = room > SLIDE - SENTENCE or (breaks[n + 1] and heights[n] <= SENTENCE)
         too_long = min(needed, SLIDE) > room + (SENTENCE if almost_alone else 0) and not after_heading
-        by_rule = breaks[n] or ("subslide" if too_long else "-")
+        asks = prose and "**Predict.**" in piece.source
+        by_rule = breaks[n] or ("subslide" if too_long or asks and answered else "-")
         kind = piece.metadata.setdefault("slideshow", {"slide_type": by_rule}).get("slide_type", by_rule)
         if kind in ("slide", "subslide"):
-            room = SLIDE
+            room, answered = SLIDE, False
+        answered |= "teach.compare(" in piece.source
         if kind not in ("skip", "notes"):
             room, after_heading = room - heights[n], heading
     notebook.cells = pieces
