@@ -119,7 +119,7 @@ def test_a_sheet_that_cannot_be_printed(monkeypatch):
         monkeypatch.undo()
         with pytest.raises(OSError):
             full.close()
-    assert said == "the sheet: cannot be written (No space left on device); make room, or choose another place"
+    assert said == "the quiz: cannot be written (No space left on device); make room, or choose another place"
 
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if name not in ("explorer", "pages", "site")])

@@ -44,18 +44,11 @@ def live_page(model, classes, pictures, title="A vision transformer, alive", siz
         ValueError: a network too large or without a head, windows or cells that do not fill the grid at this size,
             another number of classes, no picture.
     """
-    parameters = {torch_name(p.name): p.asnumpy() for p in model.get_parameters()}
-    count = sum(array.size for array in parameters.values())
-    _check(model, classes, pictures, size, count)
-    v = model.variant
-    facts = {"classes": list(classes), "size": size, "grain": grain, "mean": list(mean), "std": list(std),
-             "variant": {"dims": v.dims, "heads": v.heads, "depths": v.depths, "sr_ratios": v.sr_ratios,
-                         "windows": v.windows, "patch_sizes": v.patch_sizes},
-             "samples": [{"name": name, "url": _data_url(np.asarray(small(picture, grain)), True)}
-                         for name, picture in pictures.items()],
-             "shapes": [[name, array.size] for name, array in parameters.items()],
-             "weights": base64.b64encode(np.concatenate(
-                 [array.astype("<f2").ravel() for array in parameters.values()]).tobytes()).decode()}
+    _check(model, classes, pictures, size)
+    samples = [{"name": name, "url": _data_url(np.asarray(small(picture, grain)), True)}
+               for name, picture in pictures.items()]
+    facts = _facts(model, size, samples=samples, classes=list(classes), grain=grain, mean=list(mean), std=list(std))
+    count, v = sum(length for _, length in facts["shapes"]), model.variant
     family = "Twins-SVT" if v.windows else "Twins-PCPVT"
     lead = LEAD.format(model=family, weights=count, grain=grain, count=len(classes))
     home = home and f'<p><a href="{html.escape(home)}">The course: how vision transformers work</a></p>'
@@ -64,6 +57,16 @@ def live_page(model, classes, pictures, title="A vision transformer, alive", siz
              "facts": json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c"),
              "script": "\n".join([SCRIPT, *(read(name) for name in ("network.js", "live.js"))])}
     return re.sub(r"\{\{(\w+)\}\}", lambda slot: parts[slot[1]], read("live.html"))
+
+
+def _facts(model, size, **more):
+    """What the page's scripts are told: the network's sizes and weights, and more."""
+    parameters, v = {torch_name(p.name): p.asnumpy() for p in model.get_parameters()}, model.variant
+    halves = np.concatenate([array.astype("<f2").ravel() for array in parameters.values()])
+    return {"size": size, "shapes": [[name, array.size] for name, array in parameters.items()],
+            "variant": {"dims": v.dims, "heads": v.heads, "depths": v.depths, "sr_ratios": v.sr_ratios,
+                        "windows": v.windows, "patch_sizes": v.patch_sizes},
+            "weights": base64.b64encode(halves.tobytes()).decode(), **more}
 
 
 def read(name):
@@ -78,7 +81,8 @@ def small(picture, side):
     return picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, box=box)
 
 
-def _check(model, classes, pictures, size, count):
+def _check(model, classes, pictures, size):
+    count = sum(p.size for p in model.get_parameters())
     if model.dense or count > LARGEST:
         raise ValueError(f"a network of {count:,} weights{', without a head' * model.dense}: a page holds one with a "
                          f"head and up to {LARGEST:,}, such as twins_svt_nano")
