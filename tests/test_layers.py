@@ -72,8 +72,13 @@ def results(layer, arrays, mode):
 
 
 def furthest(found, wanted, floor=0.0):
-    """Largest difference over the largest number, of arrays in pairs; the number is at least `floor`."""
-    return max(float(np.abs(a - b).max() / max(np.abs(b).max(), floor)) for a, b in zip(found, wanted))
+    """Largest difference over the largest number, of arrays in pairs, NaN if one is; the number is at least `floor`."""
+    return float(np.max([np.abs(a - b).max() / max(np.abs(b).max(), floor) for a, b in zip(found, wanted)]))
+
+
+def test_what_is_no_number_is_far_from_all():
+    one, ill = np.ones(2), np.array([1, np.nan])
+    assert np.isnan(furthest([one, ill], [one, one])) and np.isnan(furthest([ill, one], [one, one]))
 
 
 TOKENS, GRID = normal(2, 15, 8), (3, 5)
@@ -166,7 +171,7 @@ def off(layer, function, arrays, extra=()):
                 moved[number][at] += step
                 ends.append((function(*moved) * weights).sum())
             wanted[at] = (ends[0] - ends[1]) / 2e-5
-        worst = max(worst, furthest([found[number].asnumpy()], [wanted]))
+        worst = np.maximum(worst, furthest([found[number].asnumpy()], [wanted]))
     return worst
 
 

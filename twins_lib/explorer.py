@@ -50,7 +50,7 @@ def main(arguments=None):
     parser.add_argument("--mean", **colours, default=MEAN,
                         help="what the training took off colours in 0..1 (ImageNet's)")
     parser.add_argument("--std", **colours, default=STD, help="and then divided them by (ImageNet's)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if len(options.images) > 1 and not options.live:
         parser.error("give one IMAGE, or --live for a page of several")
     if options.live and (options.blocks or options.head is not None):
@@ -65,10 +65,15 @@ def main(arguments=None):
 
 def _live(options):
     _check(options)
+    if not Path(options.checkpoint).is_file():
+        raise ValueError(f"{options.checkpoint}: no such checkpoint")
     classes = names_kept_with(options.checkpoint)
     if not classes:
         raise ValueError(f"{options.checkpoint}: holds no names of classes; take a best.ckpt that this project trained")
     pictures = {Path(path).stem: load_image(path, upright=True) for path in options.images}
+    if len(pictures) < len(options.images):
+        raise ValueError(f"{' '.join(options.images)}: two have one name, by which the page tells pictures apart; "
+                         "rename one")
     model = create_model(options.model, len(classes))
     _load(model, options, len(classes))
     page = live_page(model, classes, pictures, size=options.size or 64, grain=options.grain, mean=options.mean,

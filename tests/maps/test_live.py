@@ -177,6 +177,8 @@ def test_what_no_page_can_hold_is_told():
             ("9 names of classes for a head of 10; give one for each", (model, CLASSES[:9], pictures), {}),
             ("no picture; give at least one", (model, CLASSES, {}), {}),
             ("size 80: stage 2 has no whole number of windows", (model, CLASSES, pictures), {"size": 80}),
+            ("grain 65: must be 1 to 64", (model, CLASSES, pictures), {"grain": 65}),
+            ("grain 0: must be 1 to 64", (model, CLASSES, pictures), {"grain": 0}),
             ("a network of 24,", (twins_lib.create_model("twins_svt_small"), CLASSES, pictures), {})):
         with pytest.raises(ValueError, match=told):
             live_page(*arguments, **more)
@@ -196,3 +198,10 @@ def test_the_command_writes_a_page(page, tmp_path, capsys):
     assert "holds no names of classes" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, "--checkpoint", str(tmp_path / "best.ckpt"), "--head", "1"])
+    assert main([*words, "--checkpoint", str(tmp_path / "missing.ckpt")]) == 1
+    assert "missing.ckpt: no such checkpoint" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    noise(4).save(tmp_path / "other" / "ship.png")
+    twice = [str(tmp_path / "other" / "ship.png"), *words, "--checkpoint", str(tmp_path / "best.ckpt")]
+    assert main(twice) == 1
+    assert "two have one name" in capsys.readouterr().err

@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_images import TINY, write_config, write_images
+from small_images import write_config, write_images
 
-from twins_lib import VARIANTS
 from twins_lib.training import distributed
 from twins_lib import train as train_program
 from twins_lib.training import tasks
 from twins_lib.training.checkpoints import read_checkpoint
 from twins_lib.training.errors import run
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 ROOT = Path(__file__).parents[2]
 needs_mpirun = pytest.mark.skipif(not shutil.which("mpirun"), reason="needs mpirun: make mpirun")
@@ -129,14 +130,6 @@ def alive(words):
         except OSError:  # ended while we looked
             continue
     return found
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny():
-    """A network that is known here only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VARIANTS, "twins_svt_tiny", TINY)
-        yield
 
 
 @pytest.fixture(scope="module")

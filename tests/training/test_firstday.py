@@ -6,13 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from small_images import TINY, write_config, write_images
+from small_images import write_config, write_images
 from test_distributed import alive
 
-from twins_lib import VARIANTS
 from twins_lib.training import firstday, trials
 from twins_lib.training.config import load_config
 from twins_lib.training.errors import RunError, run
+
+pytestmark = pytest.mark.usefixtures("tiny")
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="MindSpore's processes on CPUs meet on Linux only")
 
@@ -43,13 +44,6 @@ def root(tmp_path_factory):
     write_images(root / "data")
     write_config(root)
     return root
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VARIANTS, "twins_svt_tiny", TINY)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +267,10 @@ def test_a_file_that_is_no_log_is_named(tmp_path, text):
     (tmp_path / "log.jsonl").write_text(text)
     with pytest.raises(firstday.Failed, match="log.jsonl: is not the log of a run"):
         firstday.learning(firstday.Day(load_config("twins_svt_small", [f"output={tmp_path}"])))
+
+
+def test_a_weight_that_is_no_number_is_no_difference_of_nothing(monkeypatch):
+    monkeypatch.setattr(trials, "read_checkpoint", lambda arrays: (arrays, {}))
+    sound = {"a": np.ones(2), "b": np.zeros(2)}
+    assert trials._difference(sound, {"a": np.ones(2), "b": np.array([0, 0.5])}) == 0.5
+    assert np.isnan(trials._difference(sound, {"a": np.ones(2), "b": np.array([0, np.nan])}))

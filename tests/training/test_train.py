@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from small_images import TINY, write_config, write_images
+from small_images import write_config, write_images
 
-from twins_lib import VARIANTS, create_model, load_weights, save_weights
+from twins_lib import create_model, load_weights, save_weights
 from twins_lib import eval as eval_program
 from twins_lib import train as train_program
 from twins_lib.training import tasks
@@ -28,13 +28,7 @@ from twins_lib.training.names import check_names, names_kept_with
 from twins_lib.training.tasks import local_positions
 from twins_lib.weights import torch_name
 
-
-@pytest.fixture(scope="module", autouse=True)
-def tiny():
-    """A network that is known here only."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(VARIANTS, "twins_svt_tiny", TINY)
-        yield
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +206,27 @@ def test_faults_of_training(root, capfd, words, says):
     config = [] if "--config" in words else ["--config", root / "config.yaml"]
     code, line = fails(capfd, train_program, *config, *words)
     assert code == 2 and line.startswith("error: ") and says in line
+
+
+def test_another_folder_than_val_is_scored_when_it_is_named(root, tmp_path, capfd):
+    (tmp_path / "data" / "test").mkdir(parents=True)
+    for name in ("train", "val"):
+        (tmp_path / "data" / name).symlink_to(root / "data" / name)
+    for folder in sorted((root / "data" / "val").iterdir()):
+        (tmp_path / "data" / "test" / folder.name).mkdir()
+        first = sorted(folder.iterdir())[0]
+        (tmp_path / "data" / "test" / folder.name / first.name).write_bytes(first.read_bytes())
+    words = ["--config", root / "config.yaml", "--checkpoint", root / "run" / "best.ckpt", "mode=pynative"]
+    words = [*map(str, words), f"data={tmp_path / 'data'}"]
+    capfd.readouterr()
+    run(eval_program.main, [*words, "--folder", "test"])
+    assert "on 3 images" in capfd.readouterr().out
+    run(eval_program.main, words)
+    assert "on 9 images" in capfd.readouterr().out
+    code, line = fails(capfd, eval_program, *words, "--folder", "nowhere")
+    assert code == 2 and "nowhere: no such folder" in line
+    code, line = fails(capfd, eval_program, "--config", "segmentation_mini", "--checkpoint", "x", "--folder", "test")
+    assert code == 2 and "--folder is for classification" in line
 
 
 def test_faults_of_evaluation(root, tmp_path, capfd):

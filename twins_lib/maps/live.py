@@ -42,9 +42,9 @@ def live_page(model, classes, pictures, title="A vision transformer, alive", siz
 
     Raises:
         ValueError: a network too large or without a head, windows or cells that do not fill the grid at this size,
-            another number of classes, no picture.
+            another number of classes, no picture, a grain out of its range.
     """
-    _check(model, classes, pictures, size)
+    _check(model, classes, pictures, size, grain)
     samples = [{"name": name, "url": _data_url(np.asarray(small(picture, grain)), True)}
                for name, picture in pictures.items()]
     facts = _facts(model, size, samples=samples, classes=list(classes), grain=grain, mean=list(mean), std=list(std))
@@ -81,13 +81,15 @@ def small(picture, side):
     return picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC, box=box)
 
 
-def _check(model, classes, pictures, size):
+def _check(model, classes, pictures, size, grain):
     count = sum(p.size for p in model.get_parameters())
     if model.dense or count > LARGEST:
         raise ValueError(f"a network of {count:,} weights{', without a head' * model.dense}: a page holds one with a "
                          f"head and up to {LARGEST:,}, such as twins_svt_nano")
     if len(classes) != model.head.bias.size:
         raise ValueError(f"{len(classes)} names of classes for a head of {model.head.bias.size}; give one for each")
+    if not 1 <= grain <= size:
+        raise ValueError(f"grain {grain}: must be 1 to {size}, the side that the network takes")
     if not pictures:
         raise ValueError("no picture; give at least one, which is shown first")
     v = model.variant

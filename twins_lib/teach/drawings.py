@@ -1,38 +1,24 @@
 """Six drawings to show to a network trained on CIFAR-10: object and background apart, so that either can move."""
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 SIDE = 256  # pixels
 DARK, GLASS = (20, 20, 22), (60, 78, 98)
 
 
-def drawing(name, shift=(0, 0), mirrored=False, background=None):
-    """One of the drawings.
-
-    Args:
-        name (str): a key of OBJECTS.
-        shift (tuple): pixels that the object is moved right and down, of 256.
-        mirrored (bool): the object turned left to right.
-        background (str): the name whose background it is put on; None for its own.
-
-    Returns:
-        PIL image, RGB, 256×256.
-    """
-    picture = GROUNDS[background or name]()
-    layer = layer_of(name, shift, mirrored)
+def drawing(name):
+    """One of the drawings, named by a key of OBJECTS: PIL image, RGB, 256×256."""
+    picture, layer = GROUNDS[name](), layer_of(name)
     picture.paste(layer, mask=layer.getchannel("A"))
     return picture
 
 
-def layer_of(name, shift=(0, 0), mirrored=False):
-    """The object alone: PIL image, RGBA, 256×256, alpha 0 where it is not. For the arguments see `drawing`."""
+def layer_of(name):
+    """The object alone: PIL image, RGBA, 256×256, alpha 0 where it is not."""
     layer = Image.new("RGBA", (SIDE, SIDE))
     OBJECTS[name](ImageDraw.Draw(layer))
-    layer = ImageOps.mirror(layer) if mirrored else layer
-    moved = Image.new("RGBA", (SIDE, SIDE))
-    moved.paste(layer, shift)
-    return moved
+    return layer
 
 
 def as_photograph(picture, side):

@@ -208,9 +208,9 @@ def _loss_sum(checkpoint):
 
 
 def _difference(one, other):
-    """The largest difference of two checkpoints in any array."""
+    """The largest difference of two checkpoints in any array; NaN if an array has one."""
     one, other = read_checkpoint(one)[0], read_checkpoint(other)[0]
-    return max(float(np.abs(one[name].astype(np.float64) - other[name]).max()) for name in one)
+    return float(np.max([np.abs(one[name].astype(np.float64) - other[name]).max() for name in one]))
 
 
 if __name__ == "__main__":

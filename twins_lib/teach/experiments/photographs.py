@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ... import create_model, load_weights
 from ...training.batches import eval_batches
-from ...training.config import ConfigError, load_config
+from ...training.config import Config, ConfigError, load_config
 from ...training.engine import evaluated
 from ...training.images import ImageFolder
 from ...training.scores import evaluate
@@ -56,7 +56,7 @@ def seconds_of(log, images):
 
 def store(run, data, origin, note, output):
     """Write OUTPUT.safetensors and OUTPUT.json from a run's folder."""
-    config = load_config(run / "config.yaml")
+    config = load_config(run / "config.yaml", schema=Config)
     train, test = (ImageFolder(Path(data or config.data, split)) for split in ("train", "test"))
     model = trained(config, len(test.classes), run / "best.ckpt")
     content = save(tensors_of(model), {"extra": json.dumps({"classes": test.classes})})
