@@ -15,6 +15,7 @@ from golden import seeded
 from twins_lib.maps import attention as maps
 from twins_lib.explorer import main
 from twins_lib.maps.explorer import LARGEST, explorer
+from twins_lib.teach import photo
 from twins_lib.weights import save_weights, torch_name
 
 SIZE = 64, 80  # the windows of stages 1, 3 and 4 hang over the right border
@@ -44,13 +45,13 @@ def page_file(view, tmp_path_factory):
     return path
 
 
-def data_of(view):
-    return json.loads(re.search(r"^const data = (.*);$", view._repr_html_(), re.M)[1])
+def blocks_of(page):
+    return json.loads(re.search(r"^const data = (.*);$", page, re.M)[1])["blocks"]
 
 
 def test_the_page_keeps_every_weight(view, model, image):
     digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    blocks = data_of(view)["blocks"]
+    blocks = blocks_of(view._repr_html_())
     for block, m in zip(blocks, maps.attention_maps(model, image), strict=True):
         assert (block["rows"], block["columns"], block["kind"], block["name"]) == (*m.size, m.kind, m.name)
         for head, (levels, peaks) in enumerate(zip(block["levels"], block["peaks"], strict=True)):
@@ -92,7 +93,7 @@ def test_a_28x28_grid_of_49_keys_stays_under_400_kb():
     noise = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
     picture = np.asarray(Image.fromarray(noise).resize((224, 224), Image.Resampling.BICUBIC))
     view = explorer(model, Tensor(seeded.images(1, 224, 224)), [(1, 0), (1, 1)], picture)
-    kept = [(b["rows"], b["columns"], b["keys"], len(b["levels"])) for b in data_of(view)["blocks"]]
+    kept = [(b["rows"], b["columns"], b["keys"], len(b["levels"])) for b in blocks_of(view._repr_html_())]
     assert kept == [(28, 28, 49, 4)] * 2
     assert len(view._repr_html_()) < 400_000
 
@@ -175,7 +176,7 @@ def test_what_does_not_fit_is_told(model, image):
         explorer(model, image, head=1)
     with pytest.raises(ValueError, match="picture of shape .32, 32, 3., uint8: must be uint8 of shape .64, 80, 3."):
         explorer(model, image, picture=np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(ValueError, match=f"larger than {LARGEST // 10**6} MB: choose fewer blocks or a smaller image"):
+    with pytest.raises(ValueError, match=f"larger than {LARGEST // 10**6} MB: choose fewer blocks"):
         explorer(twins_lib.create_model("twins_pcpvt_nano"), Tensor(seeded.images(1, 448, 448)), [(0, 0)])
 
 
@@ -199,6 +200,22 @@ def test_command_writes_a_page(files, capsys):
     text = (files / "page.html").read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>") and "twins_svt_nano looks at photo.png" in text
     assert "Stage 2, block 1 (LSA), head 1: the patch" in text
+
+
+def test_command_shows_a_released_size_at_224_and_at_448_pixels(tmp_path, capsys):
+    """With seeded weights in the place of ImageNet's, which cannot be had here."""
+    save_weights(twins_lib.create_model("twins_svt_small"), tmp_path / "small.ckpt")
+    Image.fromarray(photo(448)).save(tmp_path / "photo.png")
+    words = [str(tmp_path / "photo.png"), "--checkpoint", str(tmp_path / "small.ckpt")]
+    for side, grid, keys in ((224, 28, 49), (448, 56, 196)):
+        page = tmp_path / f"{side}.html"
+        assert main([*words, "--size", str(side), "--blocks", "2.1", "2.2", "--out", str(page)]) == 0
+        assert "kB, 2 blocks" in capsys.readouterr().out
+        lsa, gsa = blocks_of(page.read_text(encoding="utf-8"))
+        assert (lsa["kind"], lsa["rows"], lsa["columns"], lsa["keys"]) == ("LSA", grid, grid, 49)
+        assert (gsa["kind"], gsa["rows"], gsa["columns"], gsa["keys"]) == ("GSA", grid, grid, keys)
+    assert main([*words, "--size", "448", "--out", str(page)]) == 1  # all blocks of it are too much for a browser
+    assert "choose fewer blocks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments, files_used, sentence", [

@@ -1,11 +1,19 @@
 """The checks of lesson 07 against planted answers, wrong and right."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from mindspore import Tensor
 
+import twins_lib
 import twins_lib.maps.attention as maps
+from twins_lib import teach
+from twins_lib.maps.explorer import MEAN, STD, explorer
 from twins_lib.teach.checks import lesson_07 as check
 from twins_lib.teach.checks.lesson_07 import _product, _spread
+from twins_lib.weights import save_weights
 
 
 @pytest.mark.parametrize("answer, told", [
@@ -110,3 +118,16 @@ def test_entropy(answer, told):
 @pytest.mark.parametrize("exercise", [check.equal_tokens, check.on_grid, check.rollout, check.entropy])
 def test_an_empty_answer_is_open(exercise):
     assert exercise.judge(None)[0] == "open"
+
+
+def test_the_cell_for_released_weights_shows_them_at_224_and_at_448_pixels(tmp_path, monkeypatch):
+    """With seeded weights under the name of the converted ones."""
+    notebook = json.loads((Path(__file__).parents[2] / "notebooks" / "07_attention_maps.ipynb").read_text("utf-8"))
+    (cell,) = [source for source in map("".join, (cell["source"] for cell in notebook["cells"]))
+               if source.startswith("converted = ")]
+    save_weights(twins_lib.create_model("twins_svt_small"), tmp_path / "twins_svt_small.ckpt")
+    monkeypatch.setattr(teach, "course", lambda: tmp_path)
+    shown = []
+    exec(cell, {"teach": teach, "twins_lib": twins_lib, "np": np, "Tensor": Tensor, "explorer": explorer, "MEAN": MEAN,
+                "STD": STD, "display": shown.append})
+    assert [view.title for view in shown] == [f"ImageNet weights, {side} pixels, stage 2" for side in (224, 448)]

@@ -117,7 +117,7 @@ def _kept(maps, picture, head):
         length += m.rows.size
         if length > LARGEST:
             raise ValueError(f"the view would be larger than {LARGEST // 10**6} MB: "
-                             "choose fewer blocks or a smaller image")
+                             "choose fewer blocks, such as the two of a stage, or a smaller image")
         kept.append(_packed(m))
         stills.setdefault(m.kind, _still(m, picture, head))
     return kept, stills
