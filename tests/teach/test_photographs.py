@@ -46,6 +46,9 @@ def test_weights_card_and_log_are_stored(run, tmp_path):
     assert (card["data"], card["seconds"], card["train_images"], card["epochs"]) == ("noise", 2, 6, 1)
     assert card["score"]["images"] == 6 and card["score"]["top1"] == card["score_float32"]["top1"]
     assert "steps" not in card["log"][0]
+    counts = np.array(card["confusion"])
+    assert counts.sum(1).tolist() == [3, 3]  # a row for each true class
+    assert np.trace(counts) / 6 == pytest.approx(card["score"]["top1"] / 100)
 
 
 @pytest.mark.parametrize("lost, told", [("best.ckpt", "best.ckpt: no such checkpoint"), ("config.yaml", "config.yaml")])

@@ -100,12 +100,13 @@ def assemble(config, rank, world, folder, loader, mine, model, validate, score):
     return Task(model, loss, steps, batches, partial(validate, forward), rates, score, folder.classes)
 
 
-def classification(config, rank=0, world=1):
+def classification(config, rank=0, world=1, build=build):
     """A classification run as the engine takes it.
 
     Args:
         config (Config): the settings.
         rank, world (int): which of how many processes this is.
+        build (callable): makes the network of a config and a number of classes; it has `draw_paths` as `Twins` has.
 
     Returns:
         engine.Task.

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from mindspore import Tensor
 from safetensors.numpy import save
 from tqdm import tqdm
 
@@ -41,12 +42,25 @@ def trained(config, classes, weights):
     return model
 
 
-def score(model, config, folder):
-    """Top-1 and loss on a folder of classes; the network is compiled, and keeps the weights it has now."""
+def batches(config, folder):
+    """The pictures of a folder of classes as the config's evaluation sees them, with a progress bar."""
     loader = eval_batches(folder, batch_size=100, image_size=config.image_size, crop_pct=config.crop_pct,
                           workers=config.workers)
-    figures = evaluate(evaluated(model, config.mode), tqdm(loader, unit="batch", leave=False, disable=None), 1)
+    return tqdm(loader, unit="batch", leave=False, disable=None)
+
+
+def score(model, config, folder):
+    """Top-1 and loss on a folder of classes; the network is compiled, and keeps the weights it has now."""
+    figures = evaluate(evaluated(model, config.mode), batches(config, folder))
     return {"top1": figures["test_acc1"], "loss": figures["test_loss"], "images": figures["test_images"]}
+
+
+def confusion(model, config, folder):
+    """Pictures of each class (rows) that the network takes for each class (columns), a list of lists of counts."""
+    forward, counts = evaluated(model, config.mode), np.zeros((len(folder.classes),) * 2, int)
+    for images, labels, valid in batches(config, folder):
+        np.add.at(counts, (labels[valid], forward(Tensor(images)).asnumpy().argmax(1)[valid]), 1)
+    return counts.tolist()
 
 
 def seconds_of(log, images):
@@ -62,12 +76,13 @@ def store(run, data, origin, note, output):
     content = save(tensors_of(model), {"extra": json.dumps({"classes": test.classes})})
     weights = output.with_suffix(".safetensors")
     write_whole(weights, content)
+    stored = trained(config, len(test.classes), weights)
     log = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     card = provenance(f"photographs {output.name}", model=config.model, classes=test.classes, data=origin,
                       input="RGB / 255, minus ImageNet's mean, over its deviation; 32×32 enlarged to 64×64",
                       seed=config.seed, epochs=len(log), note=note, train_images=len(train),
                       seconds=seconds_of(log, len(train)), score_float32=score(model, config, test),
-                      score=score(trained(config, len(test.classes), weights), config, test),
+                      score=score(stored, config, test), confusion=confusion(stored, config, test),
                       log=[{key: line[key] for key in KEPT} for line in log])
     write(output.with_suffix(".json"), card)
     return card
