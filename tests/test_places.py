@@ -107,8 +107,12 @@ def test_a_notebook_that_does_not_fit_keeps_its_outputs(tmp_path, full_disk):
     before = refresh.nbformat.v4.new_notebook(cells=[refresh.nbformat.v4.new_markdown_cell("a" * 30_000)])
     path = tmp_path / "lesson.ipynb"
     path.write_text("before")
+
+    async def store():
+        refresh.write(before, path)
+
     full_disk()
-    assert not refresh.told(path, lambda: refresh.write(before, path))
+    assert not refresh.run_told(path, store())
     assert path.read_text() == "before" and len(list(tmp_path.iterdir())) == 1
 
 

@@ -1,6 +1,7 @@
 """The company of twins_svt_nano: what each network is, and what the cards hold; a run that was stopped goes on."""
 
 import json
+import os
 from pathlib import Path
 
 import mindspore as ms
@@ -98,6 +99,7 @@ def data(tmp_path, monkeypatch):
                 picture.save(tmp_path / "data" / split / name / f"{i}.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(compare, "PER_CLASS", 20)
+    monkeypatch.setattr(compare, "apart", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(compare, "BUDGET", ("epochs=1", "batch_size=8", "mode=pynative"))
     monkeypatch.setattr(compare, "SEEDS", (0, 1))
     monkeypatch.setattr(compare, "NETWORKS", {name: NETWORKS[name] for name in ("linear", "Twins-SVT nano")})
@@ -126,6 +128,10 @@ def test_networks_are_trained_once_and_their_card_names_all(data, capsys):
     compare.main(words)
     assert [path.stat().st_mtime_ns for path in scores] == times  # nothing was trained again
     assert json.loads((data / "card.json").read_text())["networks"]["timm in PyTorch"]["top1"] == [50, 51]
+
+
+def test_a_call_apart_is_made_in_another_process():
+    assert compare.apart(os.getpid) != os.getpid()
 
 
 def test_pieces_of_the_recipe_change_what_their_names_say(data, monkeypatch):

@@ -212,6 +212,20 @@ def test_the_course_runs_notebooks_away_from_the_checkout_and_once(tmp_path, cap
     assert "01_bad.ipynb ... FAILED" in said
 
 
+def test_the_course_runs_two_notebooks_at_a_time(tmp_path, capsys):
+    """Each of two waits for what the other leaves; run one after the other, the first would give up."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for mine, other in (("00", "01"), ("01", "00")):
+        meet = (f"import pathlib, time\npathlib.Path('{mine}.txt').touch()\nend = time.monotonic() + 60\n"
+                f"while not pathlib.Path('{other}.txt').exists():\n    assert time.monotonic() < end\n"
+                "    time.sleep(0.1)")
+        lesson = notebook(new_markdown_cell(f"# {mine} · Meet"), new_code_cell(meet))
+        nbformat.write(lesson, folder / f"{mine}_meet.ipynb")
+    assert main(["course", "--notebooks", str(folder), "--build", str(tmp_path / "build")]) == 0
+    assert len(re.findall(r"\d\d_meet.ipynb ... \d+\.\d s\n", capsys.readouterr().out)) == 2
+
+
 def test_a_folder_without_notebooks_is_named(tmp_path):
     with pytest.raises(SystemExit, match="no notebooks in .*: run this from the top of the repository"):
         main(["site", "--notebooks", str(tmp_path), "--build", str(tmp_path / "build")])

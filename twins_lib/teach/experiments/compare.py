@@ -14,7 +14,9 @@ import json
 import logging
 import shutil
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import mindspore as ms
@@ -70,7 +72,7 @@ def part(data, per_class):
     return folder
 
 
-def trained(folder, words, pictures, tested, network=build):
+def trained(folder, words, pictures, tested, name=None):
     """Train a network and score what it is after the last epoch, unless that has been done.
 
     Args:
@@ -78,20 +80,38 @@ def trained(folder, words, pictures, tested, network=build):
         words (sequence): settings in the place of those of cifar10_svt_nano.
         pictures (Path): with train/ and val/.
         tested (Path): the folder of pictures to score on, in classes.
-        network (callable): makes it of a config and a number of classes.
+        name (str): of a network in NETWORKS; None for the one that the settings name.
 
     Returns:
         Percent right on `tested`.
     """
     done = folder / "score.json"
     if not done.exists():
-        config = load_config("cifar10_svt_nano", [f"data={pictures}", f"output={folder}", "keep=1", *words])
-        task = classification(config, build=network)
-        if len(fit(task, config, resume=True)) < config.epochs:
-            raise KeyboardInterrupt
-        task.model.set_train(False)
-        write_whole(done, json.dumps(score(task.model, config, ImageFolder(tested))).encode())
+        apart(train, folder, words, pictures, tested, name)
     return json.loads(done.read_text())["top1"]
+
+
+def apart(function, *arguments):
+    """Call in a process of its own: MindSpore gives the memory of a trained network back only when its process ends."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def train(folder, words, pictures, tested, name):
+    """What `trained` does where there is no score yet."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
+    ms.set_device("CPU")
+
+    def network(config, classes):
+        ms.set_seed(config.seed)
+        return NETWORKS[name](classes)
+
+    config = load_config("cifar10_svt_nano", [f"data={pictures}", f"output={folder}", "keep=1", *words])
+    task = classification(config, build=network if name else build)
+    if len(fit(task, config, resume=True)) < config.epochs:
+        raise KeyboardInterrupt
+    task.model.set_train(False)
+    write_whole(folder / "score.json", json.dumps(score(task.model, config, ImageFolder(tested))).encode())
 
 
 def named(name):
@@ -101,16 +121,8 @@ def named(name):
 
 def networks_of(data, seeds):
     """{network: percent right on the test pictures, one for each seed}."""
-    def seeded(make):
-        def network(config, classes):
-            ms.set_seed(config.seed)
-            return make(classes)
-        return network
-
-    pictures = part(data, PER_CLASS)
-    return {name: [trained(RUNS / named(name) / f"seed{seed}", (*BUDGET, f"seed={seed}", *OWN.get(name, ())), pictures,
-                           data / "test", seeded(make)) for seed in seeds]
-            for name, make in NETWORKS.items()}
+    return {name: [trained(RUNS / named(name) / f"seed{seed}", (*BUDGET, f"seed={seed}", *OWN.get(name, ())),
+                           part(data, PER_CLASS), data / "test", name) for seed in seeds] for name in NETWORKS}
 
 
 def networks(data, origin, path):
@@ -154,8 +166,6 @@ def main(arguments=None):
                         help="what the card says of the pictures (%(default)s)")
     parser.add_argument("--output", type=place, metavar="FILE", help="instead of the file in notebooks/assets")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
-    ms.set_device("CPU")
     make, name = makers[options.what]
     path = options.output or ASSETS / name
     try:

@@ -6,11 +6,13 @@
 """
 
 import argparse
+import asyncio
 import hashlib
 import html
 import importlib
 import inspect
 import io
+import itertools
 import pkgutil
 import re
 import shutil
@@ -31,10 +33,11 @@ import twins_lib
 
 from ...weights import CannotWrite, place, write_whole, writing
 from . import alive, front
-from .refresh import run, told, write
+from .refresh import run_to, told
 
 TITLE = "How vision transformers work"
 SITE = Path(__file__).parent / "site"
+AT_ONCE = 2   # notebooks that run at the same time: each is often busy with one core, and needs up to 3 GB
 SLIDE = 640   # how high the text of a slide may be, in pixels of 700
 SENTENCE = 130   # what is not higher is too little for a slide of its own
 
@@ -57,8 +60,8 @@ def gather(folder, source, execute):
     Args:
         folder (Path): the notebooks.
         source (Path): where they go; a second call touches only what has changed.
-        execute (bool): run them there, with a line each, or take them as they are stored. One whose copy is younger
-            than itself and than the library is not run again; one that fails is taken as it is stored.
+        execute (bool): run them there, two at a time, with a line each, or take them as they are stored. One whose copy
+            is younger than itself and than the library is not run again; one that fails is taken as it is stored.
 
     Returns:
         The number of notebooks that failed.
@@ -68,20 +71,31 @@ def gather(folder, source, execute):
     if (weights := folder / "assets" / alive.WEIGHTS).exists():
         put(source / "assets" / front.LIVE, alive.page(weights).encode())
     library = max(path.stat().st_mtime for path in Path(twins_lib.__file__).parent.rglob("*.py"))
-    failed = 0
-    lessons, solutions = find_notebooks(folder)
-    for name in lessons + solutions:
+    waiting = []
+    for name in itertools.chain(*find_notebooks(folder)):
         stored, copy = folder / name, source / name
         if not execute:
             put(copy, stored.read_bytes())
         elif copy.exists() and copy.stat().st_mtime > max(library, stored.stat().st_mtime):
             print(f"{stored} ... has not changed since its last run")
         else:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if not told(stored, lambda stored=stored, copy=copy: write(run(stored, copy.parent), copy)):
-                shutil.copy2(stored, copy)
-                failed += 1
-    return failed
+            waiting.append((stored, copy))
+    return asyncio.run(run_all(waiting))
+
+
+async def run_all(pairs):
+    """Run notebooks to copies of them, two at a time; the number of those that failed and are copied as they stand."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def run_or_copy(stored, copy):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        async with places:
+            done = await told(stored, run_to(copy, stored, copy.parent))
+        if not done:
+            shutil.copy2(stored, copy)
+        return done
+
+    return (await asyncio.gather(*(run_or_copy(*pair) for pair in pairs))).count(False)
 
 
 def gather_guides(folder, source):

@@ -10,6 +10,7 @@ import sys
 import time
 
 import nbformat
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -24,7 +25,7 @@ class NotebookFailed(Exception):
     """A notebook that did not run to its end; the message names the notebook, the cell and the error."""
 
 
-def run(path, folder=None, seconds=None):
+async def run_async(path, folder=None, seconds=None):
     """Run a notebook from its first cell to its last.
 
     Args:
@@ -47,20 +48,23 @@ def run(path, folder=None, seconds=None):
     # The kernel's own warning (it talks over TCP) would stand in the middle of the progress lines.
     client.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
     client.reset_execution_trackers()
-    _run_cells(client, path, [] if seconds is None else seconds)
+    await _run_cells(client, path, [] if seconds is None else seconds)
     notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
                          "language_info": {"name": "python"}}
     return notebook
 
 
-def _run_cells(client, path, seconds):
+run = run_sync(run_async)
+
+
+async def _run_cells(client, path, seconds):
     place = "the start of its kernel"
     try:
-        with client.setup_kernel():
+        async with client.async_setup_kernel():
             for index, cell in enumerate(client.nb.cells):
                 place = f"cell {index + 1} ({_first_line(cell)})"
                 start = time.perf_counter()
-                client.execute_cell(cell, index)
+                await client.async_execute_cell(cell, index)
                 seconds.append(time.perf_counter() - start)
     except CellTimeoutError:
         raise NotebookFailed(f"{path}, {place}: still running after {CELL_TIMEOUT} s") from None
@@ -99,11 +103,16 @@ def slow_cells(notebook, seconds):
     return lines
 
 
-def print_times(path):
+async def print_times(path):
     """Run a notebook, store nothing, and print the line of each slow cell."""
     seconds = []
-    notebook = run(path, seconds=seconds)
-    print(f"{sum(seconds):.0f} s", *slow_cells(notebook, seconds), sep="\n", end="\n  with its kernel ")
+    notebook = await run_async(path, seconds=seconds)
+    print(f"{path}: {sum(seconds):.0f} s in its cells", *slow_cells(notebook, seconds), sep="\n")
+
+
+async def run_to(copy, path, folder=None):
+    """Run a notebook and store it, with its outputs, at the path `copy`."""
+    write(await run_async(path, folder), copy)
 
 
 def main(arguments=None):
@@ -117,27 +126,29 @@ def main(arguments=None):
     if told_to.times:
         here = machine()
         print(f"{here['cpu']}, {here['cores']} cores; Python {here['python']}, mindspore {here['mindspore']}")
-        done = [told(path, lambda path=path: print_times(path)) for path in told_to.notebooks]
+        done = [run_told(path, print_times(path)) for path in told_to.notebooks]
     else:
-        done = [told(path, lambda path=path: write(run(path), path)) for path in told_to.notebooks]
+        done = [run_told(path, run_to(path, path)) for path in told_to.notebooks]
     return 0 if all(done) else 1
 
 
-def told(path, work):
-    """Do the work on a notebook and print one line: its name, and its seconds or what went wrong.
+async def told(path, work):
+    """Await the work on a notebook and print one line: its name, and its seconds or what went wrong.
 
     Returns:
         True if it was done.
     """
-    print(f"{path} ... ", end="", flush=True)
     start = time.perf_counter()
     try:
-        work()
+        await work
     except (NotebookFailed, CannotWrite) as error:
-        print(f"FAILED\n  {error}", flush=True)
+        print(f"{path} ... FAILED\n  {error}", flush=True)
         return False
-    print(f"{time.perf_counter() - start:.1f} s", flush=True)
+    print(f"{path} ... {time.perf_counter() - start:.1f} s", flush=True)
     return True
+
+
+run_told = run_sync(told)
 
 
 if __name__ == "__main__":
