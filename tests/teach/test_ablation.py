@@ -8,7 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from twins_lib import create_model, load_weights
-from twins_lib.teach.experiments import ablation, fashion_mnist, runs, toy
+from twins_lib.teach.experiments import ablation, cifar10, runs, toy
 
 CHECKPOINT = runs.ASSETS / "twins_svt_nano_shapes.ckpt"
 
@@ -61,27 +61,28 @@ def test_a_table_made_anew_has_the_same_form(tmp_path, monkeypatch):
     assert abs(made["scores"]["far_pairs"]["without GSA"][0] - 0.5) < 0.15  # known: no network of LSA can do better
 
 
-def test_the_stored_run_on_clothes_is_of_the_official_files():
-    card = json.loads((runs.ASSETS / "fashion_mnist.json").read_text())
-    assert card["data"] == {name: digest for name, (_, digest) in fashion_mnist.FILES.items()}
+def test_the_stored_minute_is_of_photographs_and_no_seed_is_far_off():
+    card = json.loads((runs.ASSETS / "cifar10_minute.json").read_text())
+    assert card["data"] == "CIFAR-10 as JPEGs of quality 75" and card["test_images"] == 10000
     assert len(card["scores"]) == len(card["seeds"]) == 3
-    assert min(card["scores"]) > 0.5 and max(card["scores"]) - min(card["scores"]) < 0.1
+    assert min(card["scores"]) > 0.2 and max(card["scores"]) - min(card["scores"]) < 0.1
 
 
-def test_a_run_on_clothes_made_anew_has_the_same_form(tmp_path, monkeypatch):
+def test_a_minute_made_anew_has_the_same_form(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    made_up = tuple((rng.integers(0, 256, (n, 28, 28), np.uint8), np.arange(n, dtype=np.uint8) % 10) for n in (40, 20))
-    monkeypatch.setattr(fashion_mnist, "load", lambda: made_up)
-    ablation.fashion(tmp_path / "clothes.json", seeds=(0,), n=40, epochs=1, batch=20, n_test=20)
-    made = json.loads((tmp_path / "clothes.json").read_text())
-    assert made.keys() == json.loads((runs.ASSETS / "fashion_mnist.json").read_text()).keys()
-    assert len(made["scores"]) == 1
+    made_up = rng.integers(0, 256, (40, 32, 32, 3), np.uint8), np.arange(40, dtype=np.int32) % 10
+    monkeypatch.setattr(cifar10, "load", lambda split, count: tuple(array[:count] for array in made_up))
+    monkeypatch.setattr(cifar10, "origin", lambda: "noise")
+    ablation.minute(tmp_path / "minute.json", seeds=(0,), n=40, epochs=1, batch=20, n_test=20)
+    made = json.loads((tmp_path / "minute.json").read_text())
+    assert made.keys() == json.loads((runs.ASSETS / "cifar10_minute.json").read_text()).keys()
+    assert len(made["scores"]) == 1 and made["data"] == "noise" and made["sha256"] == toy.checksum(*made_up)
 
 
-def test_clothes_that_were_not_fetched_are_told_in_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(fashion_mnist, "load", lambda: None)
-    with pytest.raises(SystemExit, match="error: Fashion-MNIST is not there; python data_scripts/"):
-        ablation.main(["fashion", "--output", str(tmp_path / "clothes.json")])
+def test_photographs_that_were_not_fetched_are_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10, "load", lambda split, count: None)
+    with pytest.raises(SystemExit, match="error: CIFAR-10 is not there; python data_scripts/"):
+        ablation.main(["minute", "--output", str(tmp_path / "minute.json")])
     assert not list(tmp_path.iterdir())
 
 

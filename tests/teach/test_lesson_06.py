@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from twins_lib.teach.checks import lesson_06 as check
 from twins_lib.teach.checks.lesson_06 import _adamw, _network_step
@@ -28,11 +29,14 @@ def test_the_other_schedule_is_that_of_the_recipe():
 
 
 @pytest.mark.parametrize("exercise, answer, told", [
-    (check.surviving_branches, 14.4, "right"),
-    (check.surviving_branches, 12.8, "rate of the last"),
-    (check.surviving_branches, 1.6, "left out"),
-    (check.surviving_branches, 7.2, "two branches"),
-    (check.surviving_branches, 16, "mean rate"),
+    (check.best_of_twenty, 4.1, "right"),
+    (check.best_of_twenty, 0, "most luck"),
+    (check.best_of_twenty, 2.19, "standard deviation"),
+    (check.best_of_twenty, 44.1, "above 40"),
+    (check.best_of_twenty, 0.041, "a hundred times"),
+    (check.best_of_twenty, 20.5, "pictures of 500"),
+    (check.best_of_twenty, 3.5, "twenty scores many times"),
+    (check.best_of_twenty, 5, "the highest each time"),
     (check.faulty_line, "B", "right"),
     (check.faulty_line, "A", "counts from 1"),
     (check.faulty_line, "C", "running mean"),
@@ -41,6 +45,14 @@ def test_the_other_schedule_is_that_of_the_recipe():
 ])
 def test_short_answers(exercise, answer, told):
     assert told in exercise.judge(answer)[1]
+
+
+def test_the_best_of_twenty_is_as_high_as_the_exact_distribution_says():
+    pictures = np.arange(501)
+    highest = np.diff(scipy.stats.binom.cdf(pictures, 500, 0.4) ** 20, prepend=0)   # of 20 independent scores
+    points = (highest * pictures).sum() / 5 - 40
+    assert np.isclose(points, 4.107, atol=5e-4) and check.best_of_twenty.judge(points)[0] == "right"
+    assert np.isclose(scipy.stats.binom.std(500, 0.4) / 5, 2.19, atol=0.005)
 
 
 def test_the_faulty_loop_runs_and_does_what_the_exercise_says():
@@ -115,7 +127,7 @@ def test_mixed_target(answer, told):
 
 
 @pytest.mark.parametrize("exercise, answers", [
-    (check.another_schedule, 2), (check.surviving_branches, 1), (check.network_step, 1), (check.mixed_target, 1),
+    (check.another_schedule, 2), (check.best_of_twenty, 1), (check.network_step, 1), (check.mixed_target, 1),
     (check.faulty_line, 1),
 ])
 def test_an_empty_answer_is_open(exercise, answers):

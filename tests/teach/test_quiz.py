@@ -1,7 +1,6 @@
 """Each key of the exit quiz follows from code: from the library, from NumPy or SciPy, or from an experiment."""
 
 from collections import Counter
-from functools import cache
 from io import StringIO
 
 import mindspore as ms
@@ -420,14 +419,11 @@ def _():
     return "c"
 
 
-@cache
-def smoothed():
-    return recipe.smooth_labels(np.array([3]), 10)
-
-
 @proves("06.3")
 def _():
-    return round(float(recipe.soft_cross_entropy(Tensor(np.log(smoothed())), Tensor(smoothed()))), 1)
+    scores = np.random.default_rng(0).binomial(500, 0.7, (1000, 20)) / 500   # of settings that are equally good
+    assert abs(scores.mean() - 0.7) < 0.001 and scores.max(1).mean() > 0.73
+    return "d"
 
 
 @proves("06.4")
@@ -435,7 +431,7 @@ def _():
     rng, images = np.random.default_rng(0), np.zeros((10, 3, 8, 8), np.float32)
     targets = recipe.mixup_cutmix(images, np.arange(10), 10, rng)[1]
     floor_of_training = float(-(targets * np.log(targets)).sum(1).mean())
-    floor_of_test = -float(np.log(smoothed().max()))
+    floor_of_test = -float(np.log(recipe.smooth_labels(np.array([3]), 10).max()))
     assert floor_of_test < 0.1 < floor_of_training
     return "a"
 

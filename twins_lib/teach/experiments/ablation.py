@@ -1,8 +1,8 @@
-"""Stored runs behind lesson 06: what each part of Twins is needed for, the checkpoint of later lessons, Fashion-MNIST.
+"""Stored runs behind lesson 06: what each part of Twins is needed for, the checkpoint of later lessons, its own minute.
 
     python -m twins_lib.teach.experiments.ablation table       ablation.json, about five minutes on one core
     python -m twins_lib.teach.experiments.ablation checkpoint  twins_svt_nano_shapes.ckpt, about five more
-    python -m twins_lib.teach.experiments.ablation fashion     fashion_mnist.json, about three; needs Fashion-MNIST
+    python -m twins_lib.teach.experiments.ablation minute      cifar10_minute.json, about three; needs CIFAR-10
 
 Each writes its file into notebooks/assets once, at the end: stopped and started again it begins anew, and a finished
 file is left alone.
@@ -20,7 +20,7 @@ from ...model import create_model
 from ...patch_embed import PatchEmbed
 from ...position import PEG
 from ...weights import save_weights
-from . import fashion_mnist, toy
+from . import cifar10, toy
 from .runs import accuracy, command, pixels, provenance, restart, train, training_step, write
 
 SIDE = 24  # pixels of an image of the table's two tasks
@@ -60,11 +60,6 @@ class Small(nn.Cell):
         return self.head(self.norm((tokens * at).sum(1)))
 
 
-
-
-
-
-
 def task(name, n, seed):
     """A made task of `twins_lib.teach.experiments.toy` as arrays for `Small`: (images, at), labels, checksum."""
     options = {"window": 8} if name == "far_pairs" else {}
@@ -72,9 +67,6 @@ def task(name, n, seed):
     side = SIDE // toy.PATCH
     at = np.eye(side * side, dtype=np.float32)[marks[:, 0] * side + marks[:, 1]][..., None]
     return (pixels(images), at), labels, toy.checksum(images, labels, marks)
-
-
-
 
 
 def table(path, seeds=(0, 1, 2), n=1600, epochs=2, batch=32, peak=3e-3, n_test=500):
@@ -120,45 +112,37 @@ def checkpoint(path, seed=0, n=4000, size=64, epochs=2, batch=50, peak=2e-3, n_t
                "sha256": toy.checksum(test_images, test_labels)}))
 
 
-def fashion(path, seeds=(0, 1, 2), n=2000, epochs=3, batch=50, peak=2e-3, n_test=10000):
-    """Train twins_svt_nano on the first pictures of Fashion-MNIST as lesson 06 does, with three seeds.
+def minute(path, seeds=(0, 1, 2), n=2000, epochs=3, batch=50, peak=2e-3, n_test=10000):
+    """Train twins_svt_nano on the first photographs of CIFAR-10 as lesson 06 does, with three seeds.
 
     Raises:
-        FileNotFoundError: Fashion-MNIST has not been fetched.
+        FileNotFoundError: CIFAR-10 has not been fetched.
     """
-    clothes = fashion_mnist.load()
-    if clothes is None:
-        raise FileNotFoundError("Fashion-MNIST is not there; python data_scripts/fetch_fashion_mnist.py brings it")
-    (images, labels), (test_images, test_labels) = clothes
-    images, test_images = pixels(frame(images[:n])), pixels(frame(test_images[:n_test]))
-    labels, test_labels = labels[:n].astype(np.int32), test_labels[:n_test]
-    model = create_model("twins_svt_nano", len(fashion_mnist.CLASSES))
+    photographs = cifar10.load("train", n)
+    if photographs is None:
+        raise FileNotFoundError("CIFAR-10 is not there; python data_scripts/fetch_cifar10.py brings it")
+    (images, labels), (test_images, test_labels) = photographs, cifar10.load("test", n_test)
+    model = create_model("twins_svt_nano", len(cifar10.CLASSES))
     step, optimizer = training_step(model, smoothing=0.1)
     scores = []
     with tqdm(total=len(seeds) * epochs * (n // batch), unit="step") as bar:
         for seed in seeds:
             bar.set_description(f"seed {seed}")
             ms.set_seed(seed)
-            restart(model, optimizer, create_model("twins_svt_nano", len(fashion_mnist.CLASSES)))
-            train(step, (images,), labels, seed, epochs, batch, peak, bar)
-            scores.append(round(accuracy(model, (test_images,), test_labels), 3))
+            restart(model, optimizer, create_model("twins_svt_nano", len(cifar10.CLASSES)))
+            train(step, (pixels(images),), labels, seed, epochs, batch, peak, bar)
+            scores.append(round(accuracy(model, (pixels(test_images),), test_labels), 4))
     write(path, provenance(
-        "ablation fashion", model="twins_svt_nano", seeds=list(seeds), images=n, epochs=epochs, batch=batch,
-        peak_lr=peak, smoothing=0.1, test_images=n_test,
-        data={name: digest for name, (_, digest) in fashion_mnist.FILES.items()},
-        scores=scores))
-
-
-def frame(grey):
-    """Fashion-MNIST's uint8 (n, 28, 28) with two black pixels around, in three equal channels: (n, 32, 32, 3)."""
-    return np.repeat(np.pad(grey, ((0, 0), (2, 2), (2, 2)))[..., None], 3, axis=3)
+        "ablation minute", model="twins_svt_nano", data=cifar10.origin(), seeds=list(seeds), images=n, epochs=epochs,
+        batch=batch, peak_lr=peak, smoothing=0.1, test_images=n_test, scores=scores,
+        sha256=toy.checksum(images, labels)))
 
 
 def main(arguments=None):
     """Parse the command line and make one of the three files."""
     command("ablation", __doc__, {"table": (table, "ablation.json"),
                                   "checkpoint": (checkpoint, "twins_svt_nano_shapes.ckpt"),
-                                  "fashion": (fashion, "fashion_mnist.json")}, arguments)
+                                  "minute": (minute, "cifar10_minute.json")}, arguments)
 
 
 if __name__ == "__main__":

@@ -398,7 +398,7 @@ def shapes(n, seed, size=64, progress=iter):
 
 
 def silhouettes(n, seed, size=32):
-    """One of ten shapes, light on black and near the middle, as Fashion-MNIST shows its clothes.
+    """One of ten shapes, light on black and near the middle.
 
     Args:
         n (int): images.
