@@ -4,11 +4,15 @@ import json
 
 import numpy as np
 import pytest
+from mindspore import Tensor
 from PIL import Image
 from safetensors.numpy import load_file
 
 import twins_lib
+from twins_lib.maps.explorer import MEAN, STD
+from twins_lib.teach.drawings import OBJECTS, as_photograph, drawing
 from twins_lib.teach.experiments import photographs
+from twins_lib.teach.experiments.runs import ASSETS
 from twins_lib.training.config import as_yaml, load_config
 from twins_lib.training.names import names_kept_with
 from twins_lib.weights import save_weights, torch_name
@@ -57,3 +61,17 @@ def test_a_folder_that_is_no_run_is_told(run, tmp_path, lost, told):
     with pytest.raises(SystemExit, match=told):
         photographs.main([str(run), "--output", str(tmp_path / "stored")])
     assert not list(tmp_path.glob("stored*"))
+
+
+@pytest.mark.parametrize("name", ["cifar10_svt_nano", "cifar10_pcpvt_nano"])
+def test_a_stored_network_knows_the_drawings_and_its_card_adds_up(name):
+    card = json.loads((ASSETS / f"{name}.json").read_text())
+    counts = np.array(card["confusion"])
+    assert counts.sum(1).tolist() == [1000] * 10 and np.trace(counts) / 100 == pytest.approx(card["score"]["top1"])
+    assert card["epochs"] == len(card["log"]) and "JPEGs of quality 75" in card["data"]
+    model = twins_lib.create_model(card["model"], 10)
+    twins_lib.load_weights(model, ASSETS / f"{name}.safetensors")
+    pictures = np.stack([as_photograph(drawing(kind), 64) for kind in OBJECTS]) / 255
+    images = ((pictures - MEAN) / STD).transpose(0, 3, 1, 2).astype(np.float32)
+    named = [card["classes"][one] for one in model(Tensor(images)).asnumpy().argmax(1)]
+    assert sum(map(str.__eq__, named, OBJECTS)) >= 5
