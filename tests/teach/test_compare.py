@@ -108,13 +108,13 @@ def data(tmp_path, monkeypatch):
 
 
 def test_networks_are_trained_once_and_their_card_names_all(data, capsys):
-    words = ["networks", "--data", str(data), "--origin", "noise", "--output", str(data / "card.json")]
+    words = ["networks", "--data", str(data), "--output", str(data / "card.json")]
     compare.main(words)
     card = json.loads((data / "card.json").read_text())
     assert card["networks"].keys() == {"linear", "Twins-SVT nano"}
     assert card["networks"]["linear"]["parameters"] == 3 * 64 * 64 * 2 + 2
     assert all(len(entry["top1"]) == 2 for entry in card["networks"].values())
-    assert card["data"] == "noise" and card["test_images"] == 4 and card["images"] == 40
+    assert card["data"] == "CIFAR-10 as PNGs" and card["test_images"] == 4 and card["images"] == 40
     assert "timm in PyTorch is left out" in capsys.readouterr().out
     copied = sorted(Path("runs/compare/pictures_20/train/cat").iterdir())
     assert len(copied) == 20 and len(list(Path("runs/compare/pictures_20/val/dog").iterdir())) == 1

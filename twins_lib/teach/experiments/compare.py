@@ -29,6 +29,7 @@ from ...training.errors import RunError
 from ...training.images import ImageFolder
 from ...training.tasks import build, classification
 from ...weights import CannotWrite, place, write_whole
+from .cifar10 import origin
 from .company import NETWORKS
 from .photographs import score
 from .runs import ASSETS, provenance, write
@@ -125,7 +126,7 @@ def networks_of(data, seeds):
                            part(data, PER_CLASS), data / "test", name) for seed in seeds] for name in NETWORKS}
 
 
-def networks(data, origin, path):
+def networks(data, path):
     """Train the company and write its card; timm's network is in it if `compare_timm` has trained it."""
     card, tested = {}, ImageFolder(data / "test")
     for name, top1 in networks_of(data, SEEDS).items():
@@ -138,12 +139,12 @@ def networks(data, origin, path):
     else:
         print(f"{TIMM} is left out: python -m twins_lib.teach.experiments.compare_timm has not trained it")
     config = load_config("cifar10_svt_nano", BUDGET)
-    write(path, provenance("compare networks", data=origin, images=PER_CLASS * len(tested.classes),
+    write(path, provenance("compare networks", data=origin(data), images=PER_CLASS * len(tested.classes),
                            epochs=config.epochs, settings=list(BUDGET), own_settings=OWN, seeds=list(SEEDS),
                            test_images=len(tested), networks=card))
 
 
-def recipe(data, origin, path):
+def recipe(data, path):
     """Train with each piece changed, short and long, and write the card."""
     scores, tested = {}, ImageFolder(data / "val")
     for budget, plan in BUDGETS.items():
@@ -152,7 +153,7 @@ def recipe(data, origin, path):
                 trained(RUNS / "recipe" / budget / named(name) / f"seed{seed}",
                         (f"epochs={plan['epochs']}", "batch_size=64", f"seed={seed}", *words), part(data, FEW),
                         data / "val") for seed in plan["seeds"]]
-    write(path, provenance("compare recipe", data=origin, images=FEW * len(tested.classes), batch_size=64,
+    write(path, provenance("compare recipe", data=origin(data), images=FEW * len(tested.classes), batch_size=64,
                            budgets=BUDGETS, validation_images=len(tested), pieces=scores))
 
 
@@ -162,14 +163,12 @@ def main(arguments=None):
     makers = {"networks": (networks, "company.json"), "recipe": (recipe, "recipe_pieces.json")}
     parser.add_argument("what", choices=makers)
     parser.add_argument("--data", type=place, default=Path("data/cifar10"), help="train/, val/, test/ (%(default)s)")
-    parser.add_argument("--origin", default="CIFAR-10, the authors' binary version",
-                        help="what the card says of the pictures (%(default)s)")
     parser.add_argument("--output", type=place, metavar="FILE", help="instead of the file in notebooks/assets")
     options = parser.parse_args(arguments)
     make, name = makers[options.what]
     path = options.output or ASSETS / name
     try:
-        make(options.data, options.origin, path)
+        make(options.data, path)
     except KeyboardInterrupt:
         sys.exit("stopped; what is trained is kept: the same command goes on")
     except (ConfigError, RunError, CannotWrite, ValueError) as error:
