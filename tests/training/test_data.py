@@ -64,6 +64,9 @@ def test_all_fifteen_operations_are_compared():
 
 def test_normalise_is_torchvisions_to_the_bit():
     np.testing.assert_array_equal(transforms.normalise(picture(24, 16)), GOLDEN["normalise"])
+    batch = np.zeros((2, 3, 16, 24), np.float32)
+    transforms.normalise(picture(24, 16), batch[1])
+    np.testing.assert_array_equal(batch, [np.zeros_like(batch[0]), GOLDEN["normalise"]])
 
 
 def test_erasing_is_timms_for_the_same_draws():

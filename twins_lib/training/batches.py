@@ -54,7 +54,7 @@ class TrainSource:
         try:
             for image, index in zip(images, indices):
                 rng = keyed(IMAGE, self.seed, self.epoch, index)
-                image[:] = train_transform(load_image(self.folder.paths[index]), self.image_size, rng, a)
+                train_transform(load_image(self.folder.paths[index]), self.image_size, rng, a, image)
         except ValueError as complaint:
             return images, np.zeros(0, np.float32), printable(str(complaint))
         rng = keyed(MIX, self.seed, self.epoch, self.start_step + i)
@@ -85,7 +85,7 @@ class EvalSource:
             except ValueError as complaint:
                 complaints.append(printable(str(complaint)))
                 continue
-            images[b] = normalise(eval_transform(image, self.image_size, self.crop_pct))
+            normalise(eval_transform(image, self.image_size, self.crop_pct), images[b])
             labels[b], valid[b] = self.folder.labels[index], True
         return images, labels, valid, "\n".join(complaints)
 

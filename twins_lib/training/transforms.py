@@ -174,9 +174,13 @@ def rand_augment(image, rng, magnitude=9.0, deviation=0.5, number=2):
 
 # ------------------------------------------------------------------------------------- transforms on float32 arrays
 
-def normalise(image):
-    """PIL image (H, W) RGB -> float32 array (3, H, W): to [0, 1], minus ImageNet's mean, over its deviation."""
-    pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1), np.float32)
+def normalise(image, out=None):
+    """PIL image (H, W) RGB -> float32 array (3, H, W): to [0, 1], minus ImageNet's mean, over its deviation.
+
+    `out`, an array of that shape, is what is filled and returned if there is one, such as an image's place in a batch.
+    """
+    pixels = np.empty((3, image.height, image.width), np.float32) if out is None else out
+    pixels[:] = np.asarray(image).transpose(2, 0, 1)
     pixels /= np.float32(255)
     pixels -= MEAN[:, None, None]
     pixels /= STD[:, None, None]
@@ -243,10 +247,10 @@ class Augmentation:
 OFFICIAL = Augmentation()
 
 
-def train_transform(image, size, rng, augmentation=OFFICIAL):
-    """All that happens to one training image: PIL RGB -> float32 array (3, size, size)."""
+def train_transform(image, size, rng, augmentation=OFFICIAL, out=None):
+    """All that happens to one training image: PIL RGB -> float32 array (3, size, size), `out` as in `normalise`."""
     a = augmentation
     image = hflip(random_resized_crop(image, size, rng, a.crop_scale, a.crop_ratio), rng, a.flip)
     if a.randaugment:
         image = rand_augment(image, rng, *parse_rand_augment(a.randaugment))
-    return random_erasing(normalise(image), rng, a.erasing)
+    return random_erasing(normalise(image, out), rng, a.erasing)
