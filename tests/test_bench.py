@@ -1,13 +1,16 @@
 """The benchmark's tables and arithmetic, on tiny networks. No time is judged here."""
 
 import contextlib
+import io
 import json
 import subprocess
 import sys
 
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
+from tqdm import tqdm
 
 from twins_lib import bench
 from twins_lib.training import benchmarks
@@ -31,12 +34,19 @@ def test_subjects_take_turns_and_the_first_call_is_kept_apart():
         times = iter(times)
         return lambda: calls.append(name) or next(times)
 
-    class Bar:
-        update = staticmethod(lambda: None)
-
-    first, medians, faults = benchmarks.in_turn([subject("A", [9, 1, 2, 6]), subject("B", [8, 3, 5, 4])], 3, Bar)
+    subjects = [subject("A", [9, 8, 10, 9]), subject("B", [7, 4, 4, 5])]
+    first, medians, varied, faults = benchmarks.in_turn(subjects, 3, tqdm(disable=True))
     assert "".join(calls) == "ABABABAB"
-    assert (first, medians, faults) == ([9, 8], [2, 4], ["", ""])
+    assert (first, medians, varied, faults) == ([9, 7], [9, 4], [0.25, 0.25], ["", ""])
+
+
+@pytest.mark.parametrize("again, varied", [([3, 3, 3], [0, 0]), ([3, 3, 6], [0, 1])])
+def test_all_are_measured_again_once_if_one_is_unsteady(again, varied):
+    ours, peers = iter([9] + 6 * [2]), iter([9, 3, 4, 3] + again)
+    with tqdm(total=8, file=io.StringIO()) as bar:
+        found = benchmarks.in_turn([ours.__next__, peers.__next__], 3, bar)
+        assert bar.n == bar.total == 14
+    assert found == ([9, 9], [2, 3], varied, ["", ""]) and not [*ours, *peers]
 
 
 def test_speed_has_a_row_for_each_task(tmp_path, capsys):
@@ -48,6 +58,56 @@ def test_speed_has_a_row_for_each_task(tmp_path, capsys):
     assert found["machine"]["cores"] >= 1 and found["machine"]["mindspore"]
     table = capsys.readouterr().out
     assert "float32" in table and table.count("twins_svt_nano") == 2
+
+
+@pytest.mark.parametrize("figures, told", [([9, 1, 2, 1, 2], "runs vary by 100%, and did when measured before"),
+                                           ([9, 1, 2, 1, 1], None)])
+def test_a_row_that_stays_unsteady_says_so(folder, tmp_path, capsys, monkeypatch, figures, told):
+    class Unsteady(contextlib.nullcontext):
+        def __init__(self, build, **arguments):
+            super().__init__(iter(figures).__next__)
+
+    monkeypatch.setattr(bench, "Subject", Unsteady)
+    monkeypatch.setattr(bench, "torch_installed", lambda: False)
+    path = tmp_path / "bench.json"
+    bench.main(["data", str(folder / "train"), "--batch", "4", "--runs", "2", "--json", str(path)])
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row.get("unsteady") == (told and f"twins_lib: {told}: do not trust this row")
+    assert (told is None) == ("runs vary" not in capsys.readouterr().out)
+
+
+def notebook(path, *cells):
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
+
+
+def test_course_times_every_notebook_offline_and_changes_none(tmp_path, capsys):
+    notebook(tmp_path / "01_one.ipynb", "import time, twins_lib.versions", """
+begin = time.process_time()
+while time.process_time() - begin < 1: pass""", """
+import urllib.request
+try:
+    urllib.request.urlopen("http://192.0.2.1", timeout=5)
+    raise SystemError("there is a network")
+except OSError as fault:
+    assert "refused" in str(fault)""")
+    before = (tmp_path / "01_one.ipynb").read_bytes()
+    bench.main(["course", str(tmp_path), "--json", str(tmp_path / "bench.json")])
+    one, total = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert (one["notebook"], total["notebook"]) == ("01_one", "all") and total["seconds"] == one["seconds"]
+    assert one["seconds"] > 1 and one["processor"] > 1, "the kernel's own second is counted"
+    assert (tmp_path / "01_one.ipynb").read_bytes() == before and "01_one" in capsys.readouterr().out
+
+
+def test_a_lesson_that_stops_is_told_and_there_is_no_sum(tmp_path, capsys):
+    notebook(tmp_path / "02_two.ipynb", "1 / 0")
+    with pytest.raises(SystemExit) as end:
+        bench.main(["course", str(tmp_path), "--json", str(tmp_path / "bench.json")])
+    said = capsys.readouterr()
+    assert end.value.code == 2 and said.err.endswith(
+        "error: 1 of 1 notebooks did not run to the end; what stopped them stands above\n")
+    assert "02_two: not measured: ZeroDivisionError: division by zero" in said.out and "Traceback" not in said.out
+    (row,) = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert row == {"notebook": "02_two", "fault": "ZeroDivisionError: division by zero"}
 
 
 @pytest.mark.parametrize("load", [0.1, 1.7])
@@ -123,6 +183,7 @@ def folder(tmp_path):
     (["data", "{}/train", "--batch", "many"], "argument --batch: invalid count value: 'many'"),
     (["data", "{}/train", "--seconds", "-1"], "argument --seconds: -1: must be above 0"),
     (["data", "{}/train", "--seconds", "nan"], "argument --seconds: nan: must be above 0"),
+    (["course", "{}"], "error: {}: holds no notebook; give the course's folder notebooks/"),
     (["--size", "10"], "error: 10x10 pixels: twins_svt_small takes sides that are a multiple of 4 and at least 32"),
     (["size", "--sizes", "64", "16"], "error: 16x16 pixels: twins_svt_small takes"),
 ])

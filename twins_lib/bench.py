@@ -13,12 +13,15 @@ from .cost import predict
 from .model import VARIANTS
 from .training.batches import train_batches
 from .training.benchmarks import (
+    UNSTEADY,
     Subject,
     growth,
     in_turn,
+    installed,
     machine,
     mindspore_data,
     mindspore_network,
+    run_notebook,
     torch_data,
     torch_installed,
     torch_network,
@@ -90,14 +93,14 @@ def speed(options):
                 subjects = [stack.enter_context(Subject(mindspore_network, mode=mode, **inputs))]
                 if beside:
                     subjects.append(stack.enter_context(Subject(torch_network, **inputs)))
-                (first, *_), (seconds, *timm), faults = in_turn(subjects, options.runs, bar)
+                (first, *_), (seconds, *timm), varied, faults = in_turn(subjects, options.runs, bar)
                 peak, *timm_peak = peaks(subjects, faults)
             compared = {"timm": timm[0], "timm GB": timm_peak[0]} if beside else {}
             if beside and not any(faults):
                 compared["ratio"] = seconds / timm[0]
             report.row(model=model, task=task, mode=mode, seconds=seconds, **compared,
                        **{"first call": first, "peak GB": peak},
-                       **unmeasured(("twins_lib", "PyTorch, timm"), faults))
+                       **remarks(("twins_lib", "PyTorch, timm"), varied, faults))
 
 
 def size(options):
@@ -114,12 +117,12 @@ def size(options):
             with contextlib.ExitStack() as stack:
                 subjects = [stack.enter_context(Subject(mindspore_network, size=side, **inputs))
                             for side in options.sizes]
-                _, seconds, faults = in_turn(subjects, options.runs, bar)
+                _, seconds, varied, faults = in_turn(subjects, options.runs, bar)
                 memory = peaks(subjects, faults)
             macs = [predict(model, side, side).macs for side in options.sizes]
-            for side, each, products, peak, fault in zip(options.sizes, seconds, macs, memory, faults, strict=True):
+            for side, each, products, peak, *doubts in zip(options.sizes, seconds, macs, memory, varied, faults):
                 report.row(model=model, side=side, seconds=each, GMACs=products / 1e9, **{"peak GB": peak},
-                           **unmeasured([f"{side}x{side}"], [fault]))
+                           **remarks([f"{side}x{side}"], *([doubt] for doubt in doubts)))
             pixels, *both = zip(*((side ** 2, *pair) for side, *pair in zip(options.sizes, seconds, macs) if pair[0]))
             if len(pixels) < 2:
                 continue  # no power from a single size
@@ -142,9 +145,31 @@ def data(options):
     builds = [mindspore_data, torch_data] if torch_installed() else [mindspore_data]
     with tqdm(total=len(builds) * (1 + options.runs), unit="run", leave=False) as bar, contextlib.ExitStack() as stack:
         subjects = [stack.enter_context(Subject(build, **inputs)) for build in builds]
-        _, figures, faults = in_turn(subjects, options.runs, bar)
-    for name, figure, fault in zip(("twins_lib", "PyTorch, timm"), figures, faults, strict=False):
-        report.row(loader=name, **{"images/s": figure}, **unmeasured([name], [fault]))
+        _, figures, varied, faults = in_turn(subjects, options.runs, bar)
+    for name, figure, *doubts in zip(("twins_lib", "PyTorch, timm"), figures, varied, faults, strict=False):
+        report.row(loader=name, **{"images/s": figure}, **remarks([name], *([doubt] for doubt in doubts)))
+
+
+def course(options):
+    """Seconds and processor seconds of every lesson, one after the other, each in a process of its own, offline."""
+    notebooks = sorted(options.folder.glob("*.ipynb"))
+    if not notebooks:
+        raise ValueError(f"{options.folder}: holds no notebook; give the course's folder notebooks/")
+    if not installed("nbclient"):
+        raise ValueError("nbclient, which runs notebooks, is not installed; pip install 'twins-lib[teach]'")
+    report = Report(options.json, {"notebook": (44, ""), "seconds": (10, ".1f"), "processor": (11, ".1f")})
+    report.head("each lesson from its first cell to its last, with the start of its kernel; seconds, and processor "
+                "seconds of all cores")
+    for path in tqdm(notebooks, unit="lesson", leave=False):
+        seconds, used, fault = run_notebook(path)
+        report.row(notebook=path.stem, **({"fault": fault} if fault else {"seconds": seconds, "processor": used}))
+        if fault:
+            tqdm.write(f"{path.stem}: not measured: {fault}")
+    stopped = sum("fault" in row for row in report.rows)
+    if stopped:
+        raise ValueError(f"{stopped} of {len(notebooks)} notebooks did not run to the end; what stopped them stands "
+                         "above")
+    report.row(notebook="all", **{key: sum(row[key] for row in report.rows) for key in ("seconds", "processor")})
 
 
 def peaks(subjects, faults):
@@ -152,12 +177,20 @@ def peaks(subjects, faults):
     return [None if fault else subject.peak() for subject, fault in zip(subjects, faults)]
 
 
-def unmeasured(names, faults):
-    """What a row says of sides that could not be measured, told also above it; nothing if there are none."""
-    told = "; ".join(f"{name}: not measured: {fault}" for name, fault in zip(names, faults) if fault)
-    if told:
-        tqdm.write(told)
-    return {"fault": told} if told else {}
+def remarks(names, varied, faults):
+    """What a row says of sides that could not be measured, or were unsteady twice; told also above it, if there is any.
+
+    Args:
+        names (sequence of str): of the sides.
+        varied, faults (list): what `in_turn` returns of them.
+    """
+    unmeasured = "; ".join(f"{name}: not measured: {fault}" for name, fault in zip(names, faults) if fault)
+    unsteady = "; ".join(f"{name}: runs vary by {share:.0%}, and did when measured before: do not trust this row"
+                         for name, share in zip(names, varied) if (share or 0) > UNSTEADY)
+    told = {key: text for key, text in (("fault", unmeasured), ("unsteady", unsteady)) if text}
+    for text in told.values():
+        tqdm.write(text)
+    return told
 
 
 def count(text):
@@ -188,13 +221,14 @@ def main(arguments=None):
     """Parse the command line and run one part."""
     parser = argparse.ArgumentParser(prog="python -m twins_lib.bench", description=(
         "Forward and train step of Twins on this CPU: seconds, first call, peak memory; beside timm in PyTorch "
-        "where torch, torchvision and timm are installed. Two more parts: size and data."))
+        "where torch, torchvision and timm are installed. Runs that vary by more than 30 %% are repeated once. "
+        "Three more parts: size, data and course."))
     add_common(parser, 5, speed, SMALL)
     parser.add_argument("--batch", type=count, default=8, help="images (%(default)s)")
     parser.add_argument("--size", type=count, default=224, help="their side in pixels (%(default)s)")
     parser.add_argument("--tasks", nargs="+", choices=("forward", "train"), default=["forward", "train"])
     parser.add_argument("--modes", nargs="+", choices=("pynative", "jit"), default=["pynative", "jit"])
-    parts = parser.add_subparsers(metavar="size | data", required=False)
+    parts = parser.add_subparsers(metavar="size | data | course", required=False)
     part = parts.add_parser("size", help=size.__doc__, description=size.__doc__)
     add_common(part, 5, size, SMALL)
     part.add_argument("--sizes", type=count, nargs="+", default=[224, 448, 672, 896], help="sides (224 448 672 896)")
@@ -205,6 +239,10 @@ def main(arguments=None):
     part.add_argument("--size", type=count, default=224, help="their side in pixels (%(default)s)")
     part.add_argument("--workers", type=count, default=os.cpu_count(), help="processes (%(default)s)")
     part.add_argument("--seconds", type=positive, default=10, help="of one measurement (%(default)s)")
+    part = parts.add_parser("course", help=course.__doc__, description=course.__doc__)
+    part.add_argument("folder", type=place, nargs="?", default=place("notebooks"), help="of lessons (%(default)s)")
+    part.add_argument("--json", type=place, metavar="FILE", help="write the figures there too")
+    part.set_defaults(part=course)
     options = parser.parse_args(arguments)
     try:
         options.part(options)
