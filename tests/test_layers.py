@@ -9,7 +9,20 @@ from scipy.signal import correlate2d
 from scipy.special import erf
 
 from twins_lib import Twins, Variant, layers
-from twins_lib.layers import GELU, Conv, Convolve, LayerNorm, Linear, NormalCDF, PatchConv, Standardise, form, use_form
+from twins_lib.layers import (
+    GELU,
+    BiasOfRows,
+    Conv,
+    Convolve,
+    LayerNorm,
+    Linear,
+    NormalCDF,
+    PatchConv,
+    Standardise,
+    form,
+    swap,
+    use_form,
+)
 from twins_lib.segmentation import MapConv, Segmenter
 from twins_lib.training.engine import in_precision
 
@@ -84,6 +97,7 @@ def test_what_is_no_number_is_far_from_all():
 TOKENS, GRID = normal(2, 15, 8), (3, 5)
 SINGLE = {
     "linear": (lambda: Linear(8, 12), [TOKENS]),
+    "cells": (lambda: PatchConv(8, 6, 2), [normal(2, 35, 8), (5, 7)]),
     "patches": (lambda: PatchConv(3, 8, 4), [normal(2, 3, 18, 12)]),
     "norm": (lambda: LayerNorm(8, 1e-6), [3 + 2 * TOKENS]),
     "gelu": (GELU, [4 * TOKENS]),
@@ -91,6 +105,16 @@ SINGLE = {
     "dense": (lambda: Conv(8, 5, 3, Normal(), bias=False), [TOKENS, GRID]),
     "of a map": (lambda: MapConv(8, 5, 1, Normal()), [normal(2, 8, 3, 5)]),
 }
+
+
+@pytest.mark.parametrize("mode", ["pynative", "graph"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 4, 3, 5), (2, 1, 3, 5), (1, 3, 3, 1)])
+def test_swap_is_a_transpose_in_both_forms(shape, mode):
+    x = normal(*shape)
+    for name in layers.FORMS:
+        with use_form(name):
+            run = ms.jit(swap) if mode == "graph" else swap
+            np.testing.assert_array_equal(run(Tensor(x)).asnumpy(), x.transpose(0, 2, 1, 3))
 
 
 @pytest.mark.parametrize("mode", ["pynative", "graph"])
@@ -176,11 +200,13 @@ def off(layer, function, arrays, extra=()):
 
 
 STANDARDISE = Standardise(1e-6), standardised, [2 * normal(5, 6) + 1]
+BIAS = BiasOfRows(), np.add, [normal(5, 6), normal(6, seed=1)]
 CDF = NormalCDF(), normal_cdf, [2 * normal(4, 6)]
 CONVOLVE = Convolve(), convolved, [normal(2, 15, 3), normal(9, 3, 2, seed=1)], [layers.neighbours(GRID, 3)]
 
 
-@pytest.mark.parametrize("case", [STANDARDISE, CDF, CONVOLVE], ids=["standardise", "normal cdf", "convolve"])
+@pytest.mark.parametrize("case", [STANDARDISE, BIAS, CDF, CONVOLVE],
+                         ids=["standardise", "bias", "normal cdf", "convolve"])
 def test_a_gradient_written_by_hand_is_that_of_the_function(case):
     assert off(*case) < 2e-5
 
@@ -197,6 +223,11 @@ class WithoutMean(Standardise):
         return (scale * (dout - out * self.rows(self.mean(dout * out, -1), x)),)
 
 
+class MeanOfRows(BiasOfRows):
+    def bprop(self, x, bias, out, dout):
+        return dout, super().bprop(x, bias, out, dout)[1] / x.shape[0]
+
+
 class WithoutScale(NormalCDF):
     def bprop(self, x, out, dout):
         return (dout * ops.exp(x * x * -0.5),)
@@ -210,18 +241,18 @@ class WithoutHalf(NormalCDF):
 class NotReversed(Convolve):
     def bprop(self, tokens, matrices, index, out, dout):
         right = super().bprop(tokens, matrices, index, out, dout)
-        return self.construct(dout, self.turn(matrices, (0, 2, 1)), index), right[1], index
+        return self.construct(dout, self.turn(matrices, (0, 2, 1)), index), right[1], index  # as `index` stands
 
 
 class WrongMatrices(Convolve):
     def bprop(self, tokens, matrices, index, out, dout):
         right = super().bprop(tokens, matrices, index, out, dout)
-        return right[0], self.reverse(right[1]), index
+        return right[0], ops.flip(right[1], (0,)), index
 
 
 @pytest.mark.parametrize("wrong, case", [
-    (WithoutAlong(1e-6), STANDARDISE), (WithoutMean(1e-6), STANDARDISE), (WithoutScale(), CDF), (WithoutHalf(), CDF),
-    (NotReversed(), CONVOLVE), (WrongMatrices(), CONVOLVE),
+    (WithoutAlong(1e-6), STANDARDISE), (WithoutMean(1e-6), STANDARDISE), (MeanOfRows(), BIAS), (WithoutScale(), CDF),
+    (WithoutHalf(), CDF), (NotReversed(), CONVOLVE), (WrongMatrices(), CONVOLVE),
 ], ids=lambda value: type(value).__name__ if isinstance(value, nn.Cell) else "")
 def test_a_wrong_gradient_is_found(wrong, case):
     assert off(wrong, *case[1:]) > 0.05

@@ -2,7 +2,7 @@
 
 from mindspore import nn, ops
 
-from .layers import LayerNorm, Linear, PatchConv, to_map
+from .layers import LayerNorm, Linear, PatchConv, swap
 
 
 def split_heads(tokens, parts, heads):
@@ -17,14 +17,13 @@ def split_heads(tokens, parts, heads):
         `parts` tensors (B, h, N, d), d = C / h.
     """
     B, N, width = tokens.shape
-    packed = tokens.reshape(B, N, parts, heads, width // (parts * heads))
-    return ops.unbind(packed.transpose(2, 0, 3, 1, 4))
+    return [swap(part.reshape(B, N, heads, -1)) for part in ops.split(tokens, width // parts, -1)]
 
 
 def merge_heads(values):
     """Lay the heads (B, h, N, d) side by side again: (B, N, C)."""
     B, heads, N, d = values.shape
-    return values.transpose(0, 2, 1, 3).reshape(B, N, heads * d)
+    return swap(values).reshape(B, N, heads * d)
 
 
 class ScaledDotProduct(nn.Cell):
@@ -71,8 +70,8 @@ def to_windows(tokens, size, side):
         # Not ops.pad: compiled on a CPU (2.8.0 and 2.10.0), its gradient is right in the first call only.
         grid = ops.Pad(((0, 0), (0, bottom), (0, right), (0, 0)))(grid)
     rows, columns = (H + bottom) // side, (W + right) // side
-    grid = grid.reshape(B, rows, side, columns, side, C).transpose(0, 1, 3, 2, 4, 5)
-    return grid.reshape(B * rows * columns, side * side, C)
+    strips = grid.reshape(B * rows, side, columns, side * C)  # a strip is a row of windows
+    return swap(strips).reshape(B * rows * columns, side * side, C)
 
 
 def from_windows(windows, size, side):
@@ -80,8 +79,8 @@ def from_windows(windows, size, side):
     H, W = size
     C = windows.shape[-1]
     rows, columns = -(-H // side), -(-W // side)
-    grid = windows.reshape(-1, rows, columns, side, side, C).transpose(0, 1, 3, 2, 4, 5)
-    grid = grid.reshape(-1, rows * side, columns * side, C)
+    strips = windows.reshape(-1, columns, side, side * C)
+    grid = swap(strips).reshape(-1, rows * side, columns * side, C)
     if (H, W) != (rows * side, columns * side):
         grid = grid[:, :H, :W]
     return grid.reshape(-1, H * W, C)
@@ -155,7 +154,7 @@ class GSA(nn.Cell):
         """q (B, h, N, d), k and v (B, h, M, d), M = (H // r)·(W // r)."""
         (q,) = split_heads(self.q(tokens), 1, self.heads)
         if self.sr_ratio > 1:
-            tokens = self.norm(self.sr(to_map(tokens, size)))
+            tokens = self.norm(self.sr(tokens, size))
         k, v = split_heads(self.kv(tokens), 2, self.heads)
         return q, k, v
 

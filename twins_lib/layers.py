@@ -5,10 +5,11 @@ parameters under the same names and gives the same numbers (`tests/test_layers.p
 
 | Layer | Plain form | CPU form | What that avoids |
 |---|---|---|---|
-| Linear, PatchConv | x + bias | the bias copied to x's size first | a sum that keeps four buffers of its size |
+| Linear, PatchConv | x + bias | BiasAdd, its gradient a product with ones | a sum that keeps four buffers of its size |
 | LayerNorm | MindSpore's kernel | means by rows, gradient written out | a gradient that runs on one core |
 | GELU | gradient by MindSpore | the normal density as Φ's gradient | a power for each value |
 | Conv | MindSpore's kernel | neighbours side by side, one product | a kernel 10 to 150 times slower with AVX-512 |
+| swap | transpose | slices of one axis, stacked on the other | a transpose that keeps two buffers of its size |
 """
 
 import math
@@ -47,15 +48,49 @@ class use_form:
         _forced.pop()
 
 
+@constexpr
+def on_cpu():
+    """Is the form "cpu" where this is called, or compiled? For functions, which are not made."""
+    return form() == "cpu"
+
+
+def swap(x):
+    """(A, b, c, D) -> (A, c, b, D), as `x.transpose(0, 2, 1, 3)`; one of b and c should be small."""
+    if not on_cpu():
+        return x.transpose(0, 2, 1, 3)
+    short = 1 if x.shape[1] < x.shape[2] else 2
+    return ops.stack(ops.unbind(x, short), 3 - short)
+
+
+@constexpr
+def ones(n):
+    """A row of n ones: its product with rows (n, C) is their sum, the gradient of what is added to each of them."""
+    return Tensor(np.ones((1, n), np.float32))
+
+
+class BiasOfRows(nn.Cell):
+    """x + b for rows x (n, C) and b (C,)."""
+
+    def __init__(self):
+        super().__init__()
+        self.add, self.total = ops.BiasAdd(), ops.MatMul()
+
+    def construct(self, x, bias):
+        return self.add(x, bias)
+
+    def bprop(self, x, bias, out, dout):
+        return dout, self.total(ones(dout.shape[0]).astype(dout.dtype), dout).reshape(-1)
+
+
 class Bias(nn.Cell):
     """x + b on the last axis, for x of any number of axes."""
 
     def __init__(self):
         super().__init__()
-        self.on_cpu = form() == "cpu"
+        self.on_cpu, self.of_rows = form() == "cpu", BiasOfRows()
 
     def construct(self, x, bias):
-        return x + (ops.broadcast_to(bias, x.shape) if self.on_cpu else bias)
+        return self.of_rows(x.reshape(-1, x.shape[-1]), bias).reshape(x.shape) if self.on_cpu else x + bias
 
 
 class Linear(nn.Cell):
@@ -109,22 +144,39 @@ class PatchConv(nn.Cell):
         out_channels (int): channels that come out, the length of a token.
         side (int): kernel and stride, in pixels.
 
-    Inputs: images (B, in_channels, H, W). Outputs: tokens (B, N, out_channels).
+    Inputs: images (B, in_channels, H, W); or tokens (B, N', in_channels) and the size (H, W) of their grid.
+    Outputs: tokens (B, N, out_channels).
     """
 
     def __init__(self, in_channels, out_channels, side):
         super().__init__()
-        self.side = side
+        self.on_cpu, self.side = form() == "cpu", side
         he = Normal(math.sqrt(2 / (side * side * out_channels)))
         self.weight = Parameter(initializer(he, (out_channels, in_channels, side, side)))
         self.bias = Parameter(initializer("zeros", (out_channels,)))
         self.matmul, self.add = ops.MatMul(transpose_b=True), Bias()
 
-    def construct(self, images):
-        patches = to_patches(images, self.side)
+    def construct(self, images, size=None):
+        weight = self.weight.reshape(*self.weight.shape[:2], -1)
+        if size is None:
+            patches = to_patches(images, self.side)
+        elif not self.on_cpu:
+            patches = to_patches(to_map(images, size), self.side)
+        else:
+            patches, weight = to_cells(images, size, self.side), weight.transpose(0, 2, 1)
         B, N, length = patches.shape
-        rows = self.matmul(patches.reshape(B * N, length), self.weight.reshape(-1, length))
+        rows = self.matmul(patches.reshape(B * N, length), weight.reshape(-1, length))
         return self.add(rows, self.bias).reshape(B, N, -1)
+
+
+def to_cells(tokens, size, side):
+    """As `to_patches` of the map that tokens (B, N, C) on a grid of `size` (H, W) are, but with C as the last axis."""
+    B, _, C = tokens.shape
+    rows, columns = size[0] // side, size[1] // side
+    grid = tokens.reshape(B, *size, C)
+    if size != (rows * side, columns * side):
+        grid = grid[:, : rows * side, : columns * side]
+    return swap(grid.reshape(B * rows, side, columns, side * C)).reshape(B, rows * columns, side * side * C)
 
 
 # ------------------------------------------------------------------------------------------------------- LayerNorm
@@ -171,14 +223,13 @@ class LayerNorm(nn.LayerNorm):
     def __init__(self, dim, epsilon):
         super().__init__((dim,), epsilon=epsilon)
         self.on_cpu = form() == "cpu"
-        self.standardise = Standardise(epsilon)
+        self.standardise, self.add = Standardise(epsilon), Bias()
 
     def construct(self, x):
         if not self.on_cpu:
             return super().construct(x)
         rows = self.standardise(x.reshape(-1, x.shape[-1]))
-        gamma, beta = ops.broadcast_to(self.gamma, rows.shape), ops.broadcast_to(self.beta, rows.shape)
-        return (rows * gamma + beta).reshape(x.shape)
+        return self.add(rows * ops.broadcast_to(self.gamma, rows.shape), self.beta).reshape(x.shape)
 
 
 # ------------------------------------------------------------------------------------------------------------ GELU
@@ -231,7 +282,8 @@ def neighbours(size, side):
 class Convolve(nn.Cell):
     """Convolution as one matrix product: the neighbours of each token side by side, times their matrices below another.
 
-    The gradient of the tokens is a convolution too, of what comes back, with the matrices in reverse order, transposed.
+    The gradient of the tokens is a convolution too, of what comes back, with neighbours in reverse order and matrices
+    transposed.
 
     Inputs: tokens (B, N, C), matrices (k, C, C') and indices (N, k) from `neighbours`. Outputs: (B, N, C').
     """
@@ -240,7 +292,7 @@ class Convolve(nn.Cell):
         super().__init__()
         self.gather, self.outside = ops.Gather(), ops.Concat(1)
         self.matmul, self.product = ops.MatMul(), ops.MatMul(transpose_a=True)
-        self.turn, self.reverse = ops.Transpose(), ops.ReverseV2([0])
+        self.turn, self.reverse = ops.Transpose(), ops.ReverseV2([1])
 
     def around(self, tokens, index):
         B, N, C = tokens.shape
@@ -255,7 +307,7 @@ class Convolve(nn.Cell):
     def bprop(self, tokens, matrices, index, out, dout):
         rows = dout.reshape(-1, dout.shape[2])
         dmatrices = self.product(self.around(tokens, index), rows).reshape(matrices.shape)
-        return self.construct(dout, self.reverse(self.turn(matrices, (0, 2, 1))), index), dmatrices, index
+        return self.construct(dout, self.turn(matrices, (0, 2, 1)), self.reverse(index)), dmatrices, index
 
 
 class Conv(nn.Conv2d):
