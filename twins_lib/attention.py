@@ -17,7 +17,8 @@ def split_heads(tokens, parts, heads):
         `parts` tensors (B, h, N, d), d = C / h.
     """
     B, N, width = tokens.shape
-    return [swap(part.reshape(B, N, heads, -1)) for part in ops.split(tokens, width // parts, -1)]
+    packed = tokens.reshape(B, N, parts, heads, width // (parts * heads))
+    return [swap(part) for part in ops.unbind(packed, 2)]
 
 
 def merge_heads(values):

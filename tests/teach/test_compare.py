@@ -157,6 +157,15 @@ def test_pieces_of_the_recipe_change_what_their_names_say(data, monkeypatch):
     assert card["validation_images"] == 6
 
 
+def test_runs_on_other_pictures_are_not_taken_for_these(data):
+    compare.check_same(data)
+    compare.part(data, 2)
+    compare.check_same(data)
+    told = r"error: runs/compare: its runs were trained on \S*data, not on other; remove it, or work elsewhere"
+    with pytest.raises(SystemExit, match=told):
+        compare.main(["networks", "--data", "other", "--output", str(data / "card.json")])
+
+
 def test_a_folder_that_lacks_a_part_is_told(data):
     with pytest.raises(SystemExit, match="error: nowhere/test: no such folder"):
         compare.main(["networks", "--data", "nowhere", "--output", str(data / "card.json")])

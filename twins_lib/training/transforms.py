@@ -175,12 +175,13 @@ def rand_augment(image, rng, magnitude=9.0, deviation=0.5, number=2):
 # ------------------------------------------------------------------------------------- transforms on float32 arrays
 
 def normalise(image, out=None):
-    """PIL image (H, W) RGB -> float32 array (3, H, W): to [0, 1], minus ImageNet's mean, over its deviation.
+    """PIL image or bytes (H, W, 3) -> float32 array (3, H, W): to [0, 1], minus ImageNet's mean, over its deviation.
 
     `out`, an array of that shape, is what is filled and returned if there is one, such as an image's place in a batch.
     """
-    pixels = np.empty((3, image.height, image.width), np.float32) if out is None else out
-    pixels[:] = np.asarray(image).transpose(2, 0, 1)
+    planes = np.asarray(image).transpose(2, 0, 1)
+    pixels = np.empty(planes.shape, np.float32) if out is None else out
+    pixels[:] = planes
     pixels /= np.float32(255)
     pixels -= MEAN[:, None, None]
     pixels /= STD[:, None, None]

@@ -18,8 +18,8 @@ from ...training.batches import eval_batches, train_batches
 from ...training.config import load_config
 from ...training.images import ImageFolder
 from ...training.recipe import learning_rates
-from ...weights import place, torch_name, write_whole
-from .compare import BUDGET, PER_CLASS, RUNS, SEEDS, TIMM, named, part
+from ...weights import CannotWrite, place, torch_name, write_whole
+from .compare import BUDGET, PER_CLASS, RUNS, SEEDS, TIMM, check_same, named, part
 
 
 def theirs(seed, classes):
@@ -79,6 +79,7 @@ def main(arguments=None):
     parser.add_argument("--data", type=place, default=Path("data/cifar10"), help="train/, val/, test/ (%(default)s)")
     options = parser.parse_args(arguments)
     try:
+        check_same(options.data)
         pictures, tested = ImageFolder(part(options.data, PER_CLASS) / "train"), ImageFolder(options.data / "test")
         for seed in SEEDS:
             done = RUNS / named(TIMM) / f"seed{seed}" / "score.json"
@@ -93,7 +94,7 @@ def main(arguments=None):
             write_whole(done, json.dumps({"top1": score(model, config, tested), "images": len(tested)}).encode())
     except ModuleNotFoundError as missing:
         sys.exit(f"error: {missing.name} is not installed; this program needs torch and timm")
-    except ValueError as error:
+    except (CannotWrite, ValueError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import nbformat
 from docutils import nodes
+from jupyter_core.utils import run_sync
 from nbconvert import SlidesExporter
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -80,7 +81,7 @@ def gather(folder, source, execute):
             print(f"{stored} ... has not changed since its last run")
         else:
             waiting.append((stored, copy))
-    return asyncio.run(run_all(waiting))
+    return run_sync(run_all)(waiting)
 
 
 async def run_all(pairs):
