@@ -12,8 +12,9 @@ parameters under the same names and gives the same numbers (`tests/test_layers.p
 | Conv | MindSpore's kernel | neighbours side by side, one product | a slow kernel | 69 → 9.5 | 578 → 23 |
 | swap | transpose | slices of one axis, stacked on the other | two buffers | 0.6 → 0.5 | 1.3 → 0.8 |
 
-Milliseconds of two cores of an AMD EPYC in November 2026, compiled, plain → CPU form, for 8 · 3136 tokens of 64 as in
-stage 1 of twins_svt_small (Linear 64 → 256, GELU of 256, PatchConv of 8×8 cells, the PEG's Conv, two heads of 32).
+Milliseconds of two cores of an AMD EPYC in November 2026, plain → CPU form, both compiled, medians of nine calls;
+the gradient is that of a sum of squares, of input and weights. For 8 · 3136 tokens of 64 as in stage 1 of
+twins_svt_small (Linear 64 → 256, GELU of 256, PatchConv of 8×8 cells, the PEG's Conv, two heads of 32).
 """
 
 import math

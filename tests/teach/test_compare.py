@@ -141,6 +141,7 @@ def test_pieces_of_the_recipe_change_what_their_names_say(data, monkeypatch):
 
     def fit(task, config, resume):
         Path(config.output).mkdir(parents=True)
+        Path(config.output, "log.jsonl").write_text('{"train_loss": 2}\n{"train_loss": 1.23456}\n')
         seen[config.output] = config
         return [0] * config.epochs
 
@@ -153,7 +154,8 @@ def test_pieces_of_the_recipe_change_what_their_names_say(data, monkeypatch):
     assert configs["no_weight_decay"].weight_decay == 0 and configs["no_clipping"].clip_norm > 1e8
     assert configs["with_mixing"].augmentation.cutmix == 1 and configs["with_drop_path"].drop_path == 0.1
     card = json.loads((data / "card.json").read_text())
-    assert card["pieces"]["no smoothing"] == {"settings": ["augmentation.smoothing=0"], "short": [10.0]}
+    assert card["pieces"]["no smoothing"] == {
+        "settings": ["augmentation.smoothing=0"], "short": [10.0], "train_loss short": [1.235]}
     assert card["validation_images"] == 6
 
 

@@ -41,7 +41,7 @@ SEEDS = (0, 1, 2)
 TIMM = "timm in PyTorch"  # trained by `compare_timm`, where torch and timm are installed
 BUDGET = ("epochs=6", "warmup_epochs=2")
 PER_CLASS, FEW = 1000, 200  # pictures of each class for networks, and for the recipe
-# A linear map from 12,288 pixels goes wild at the rate of the others; this one was chosen on the validation pictures.
+# Of four rates the best for the linear map: 33.6 % of the validation pictures, at the rate of the others 29.8 %.
 OWN = {"linear": ("peak_lr=2e-4", "warmup_lr=1e-4")}
 
 PIECES = {
@@ -154,15 +154,21 @@ def networks(data, path):
                            test_images=len(tested), networks=card))
 
 
+def last_loss(folder):
+    """The training loss of a run's last epoch, rounded, from its log."""
+    return round(json.loads((folder / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])["train_loss"], 3)
+
+
 def recipe(data, path):
     """Train with each piece changed, short and long, and write the card."""
     scores, tested = {}, ImageFolder(data / "val")
     for budget, plan in BUDGETS.items():
         for name, words in PIECES.items():
-            scores.setdefault(name, {"settings": list(words)})[budget] = [
-                trained(RUNS / "recipe" / budget / named(name) / f"seed{seed}",
-                        (f"epochs={plan['epochs']}", "batch_size=64", f"seed={seed}", *words), part(data, FEW),
-                        data / "val") for seed in plan["seeds"]]
+            folders = {seed: RUNS / "recipe" / budget / named(name) / f"seed{seed}" for seed in plan["seeds"]}
+            found = scores.setdefault(name, {"settings": list(words)})
+            found[budget] = [trained(folder, (f"epochs={plan['epochs']}", "batch_size=64", f"seed={seed}", *words),
+                                     part(data, FEW), data / "val") for seed, folder in folders.items()]
+            found[f"train_loss {budget}"] = [last_loss(folder) for folder in folders.values()]
     write(path, provenance("compare recipe", data=origin(data), images=FEW * len(tested.classes), batch_size=64,
                            budgets=BUDGETS, validation_images=len(tested), pieces=scores))
 
